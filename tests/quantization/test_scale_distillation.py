@@ -89,7 +89,7 @@ def test_divergence_leaves_the_model_as_it_was(dense, samples):
 
 
 def test_nothing_to_recover_is_refused(dense, samples):
-    with pytest.raises(ConfigError, match="needs integer layers and at least one"):
+    with pytest.raises(ConfigError, match="needs integer layers"):
         distill_scales(dense, dense, [samples], ScaleDistillation(steps=1), task=TASK)
-    with pytest.raises(ConfigError, match="needs integer layers and at least one"):
+    with pytest.raises(ConfigError, match="at least one calibration sample"):
         distill_scales(quantized(dense, samples), dense, [samples[:0]], ScaleDistillation(steps=1), task=TASK)

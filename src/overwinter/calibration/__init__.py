@@ -6,5 +6,6 @@
 - `walk` goes through a model block by block: layers are observed, then changed, then the next block's inputs computed.
 - `statistics` collects layer inputs, `hessian` makes their sums fit for solvers, `teacher` returns the dense model's
   outputs and how far others are from them.
+- `following` fits some of a model's tensors to those outputs.
 - `generated_text` is calibration text that the dense model generates.
 """

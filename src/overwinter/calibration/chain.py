@@ -213,7 +213,7 @@ def _entered(
         (block, passing(prefix, call.output, first=place == 0, last=place == end))
         for place, ((prefix, block), call) in enumerate(zip(blocks.items(), calls, strict=True))
     ]
-    with _replaced(forwards), torch.inference_mode():
+    with _replaced(forwards), torch.no_grad():  # no inference mode: a block may be trained on what is recorded
         for batch in batches:
             with contextlib.suppress(_Reached):
                 model(batch)

@@ -10,44 +10,38 @@ the two passes over all values that autograd would keep (the weights, the log-od
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from overwinter.calibration.batches import count_samples
 from overwinter.calibration.device_placement import CPU, offloaded
+from overwinter.calibration.following import BETAS, AdamFit, draw_batches, follow
 from overwinter.calibration.precision import is_quick
-from overwinter.calibration.teacher import Draw, Teacher, divergence, quick_enough
-from overwinter.errors import ConfigError, OverwinterError
-from overwinter.inputs import TensorInputs, count
+from overwinter.calibration.teacher import Draw, Teacher
+from overwinter.errors import ConfigError
+from overwinter.inputs import TensorInputs
 from overwinter.models import Codes, IntegerEmbedding, IntegerLayer, integer_layers, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.tasks import Task
 
+_KEY = "quantize.scale_distillation"
 _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code, not a share
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleDistillation:
-    """How long and how fast to distil.
+class ScaleDistillation(AdamFit):
+    """How long and how fast to distil; 0 steps: not at all. The learning rate of a scale is relative to it.
 
     Attributes:
-        steps: of Adam; 0: no scale distillation.
-        learning_rate: of scales, relative to each; it falls to 0 along a cosine.
-        batch_size: calibration samples of a step.
         zeros: whether zero points move too; they stay whole numbers.
-        seed: of the order of the samples.
     """
 
-    steps: int
     learning_rate: float = 1e-3
     batch_size: int = 4
     zeros: bool = True
-    seed: int = 0
 
 
 def distill_scales(
@@ -77,10 +71,10 @@ def distill_scales(
         ConfigError: no calibration samples, or no integer layers.
         OverwinterError: the divergence became NaN or infinite; the model is as it was before.
     """
-    if not _distilled_layers(model) or not count_samples(calibration):
-        raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
+    if not _distilled_layers(model):
+        raise ConfigError("Scale distillation needs integer layers.")
     with offloaded(model, device), offloaded(dense, device):
-        draws = _draws(calibration, scale_distillation)
+        draws = draw_batches(calibration, scale_distillation)
         teacher = Teacher(dense, calibration, draws, task, device)
         return _distilled(model, teacher, task, draws, scale_distillation, progress)
 
@@ -91,23 +85,19 @@ def _distilled(
     task: Task,
     draws: Sequence[Draw],
     scale_distillation: ScaleDistillation,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> list[float]:
     layers = _distilled_layers(model)
     before = {name: layer.get_codes() for name, layer in layers.items()}
     movable = {name: _Movable(layer, zeros=scale_distillation.zeros) for name, layer in layers.items()}
+    adam = torch.optim.Adam(_groups(list(movable.values()), scale_distillation.learning_rate), betas=BETAS)
     for name, stand_in in movable.items():
         replace_layer(model, name, stand_in)
     try:
-        losses = _fit(model, teacher, task, draws, list(movable.values()), scale_distillation, progress)
+        losses = follow(model, teacher, draws, adam, task=task, key=_KEY, progress=progress)
     finally:
         for name, layer in layers.items():
             replace_layer(model, name, layer)
-    if not all(math.isfinite(loss) for loss in losses):
-        raise OverwinterError(
-            f"Recovery diverged at step {len(losses)}. Lower quantize.scale_distillation.learning_rate, or set its "
-            f"steps to 0."
-        )
     for name, layer in layers.items():
         layer.set_codes(movable[name].moved(before[name]))
     return losses
@@ -185,52 +175,9 @@ class _Scaled(torch.autograd.Function):
         return (gradient * levels).sum(2).to(scale.dtype), of_levels  # (out, groups), (out, groups, size)
 
 
-def _draws(calibration: Sequence[TensorInputs], scale_distillation: ScaleDistillation) -> list[Draw]:
-    """Return one batch for each step: every sample once, in random order, then all over again."""
-    randomness = torch.Generator().manual_seed(scale_distillation.seed)
-    drawn: list[Draw] = []
-    while len(drawn) < scale_distillation.steps:
-        round_: list[Draw] = []
-        for which, samples in enumerate(calibration):
-            order = torch.randperm(count(samples), generator=randomness)
-            parts = torch.split(order, scale_distillation.batch_size) if len(order) else ()
-            round_ += [Draw(which=which, samples=tuple(part.tolist())) for part in parts]
-        drawn += [round_[index] for index in torch.randperm(len(round_), generator=randomness).tolist()]
-    return drawn[: scale_distillation.steps]
-
-
-def _fit(
-    model: nn.Module,
-    teacher: Teacher,
-    task: Task,
-    draws: Sequence[Draw],
-    layers: Sequence[_Movable],
-    scale_distillation: ScaleDistillation,
-    progress: Callable[[int, int], None],
-) -> list[float]:
+def _groups(layers: Sequence[_Movable], learning_rate: float) -> list[dict[str, Any]]:
+    """Return what moves, with how fast: scales by shares of themselves, zero points by shares of a code."""
     gains = [layer.gain for layer in layers]
     shifts = [layer.shift for layer in layers if layer.shift is not None]
-    groups = [{"params": gains, "lr": scale_distillation.learning_rate}]
-    if shifts:
-        groups.append({"params": shifts, "lr": scale_distillation.learning_rate * _ZERO_STEPS})
-    adam = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    fall = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / scale_distillation.steps)
-    )
-    losses: list[float] = []
-    for step, draw in enumerate(draws):
-        batch, wanted = teacher.lesson(draw)
-        with quick_enough(task, wanted.device):
-            outputs = model(batch)
-        loss = divergence(task, outputs, wanted)
-        # Of these alone: the rest stays as it is. A layer that only training calls, as an auxiliary head, has none.
-        gradients = torch.autograd.grad(loss, [*gains, *shifts], allow_unused=True)
-        for parameter, gradient in zip([*gains, *shifts], gradients, strict=True):
-            parameter.grad = gradient
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            break
-        adam.step()
-        fall.step()
-        progress(step + 1, scale_distillation.steps)
-    return losses
+    groups: list[dict[str, Any]] = [{"params": gains, "lr": learning_rate}]
+    return [*groups, {"params": shifts, "lr": learning_rate * _ZERO_STEPS}] if shifts else groups

@@ -5,6 +5,8 @@
   the cubic schedule and holds the masks to the end.
 - `Channels` physically removes channels and hidden units before the fine-tuning, so that any device gains;
   `find_channel_groups` says which can be removed, and why others can't.
+- `hold_masks` holds the zeros that a model has, whatever made them, while it is trained.
+- `distill_weights` and `reconstruct_blocks` fit the kept weights to the dense model, end to end or block by block.
 - `SparsityReport` says what was asked, what was reached, layer by layer, and what was left unchanged.
 
 Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
@@ -19,36 +21,49 @@ from overwinter.lazy_imports import lazily
 if TYPE_CHECKING:
     from overwinter.sparsity.channels import Channels
     from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
+    from overwinter.sparsity.distillation import distill_weights
     from overwinter.sparsity.magnitude import Magnitude, MaskHook
+    from overwinter.sparsity.masks import HeldMasks, hold_masks
     from overwinter.sparsity.protocol import Sparsifier
+    from overwinter.sparsity.reconstruction import BlockError, reconstruct_blocks
     from overwinter.sparsity.report import LayerReport, SparsityReport
     from overwinter.sparsity.settings import FineTunedSparsifyConfig, SparsifyConfig
 
 __all__ = [
+    "BlockError",
     "ChannelGroup",
     "Channels",
     "FineTunedSparsifyConfig",
+    "HeldMasks",
     "LayerReport",
     "Magnitude",
     "MaskHook",
     "Sparsifier",
     "SparsifyConfig",
     "SparsityReport",
+    "distill_weights",
     "find_channel_groups",
+    "hold_masks",
+    "reconstruct_blocks",
 ]
 
 # Loaded when first used: settings are read without torch.
 _HOMES = {
+    "BlockError": "reconstruction",
     "ChannelGroup": "dependencies",
     "Channels": "channels",
     "FineTunedSparsifyConfig": "settings",
+    "HeldMasks": "masks",
     "LayerReport": "report",
     "Magnitude": "magnitude",
     "MaskHook": "magnitude",
     "Sparsifier": "protocol",
     "SparsifyConfig": "settings",
     "SparsityReport": "report",
+    "distill_weights": "distillation",
     "find_channel_groups": "dependencies",
+    "hold_masks": "masks",
+    "reconstruct_blocks": "reconstruction",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

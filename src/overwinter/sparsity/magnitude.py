@@ -14,6 +14,7 @@ from torch import nn
 from overwinter.data import Split
 from overwinter.errors import OverwinterError
 from overwinter.models import computed_weights, other_weights, prunable_weights
+from overwinter.sparsity.masks import HeldMasks
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
 from overwinter.sparsity.settings import MagnitudeConfig
@@ -66,7 +67,7 @@ class Magnitude:
         return {name: weight for name, weight in weights.items() if name not in left_out}
 
 
-class MaskHook:
+class MaskHook(HeldMasks):
     """Raises the sparsity along the cubic schedule and keeps what was removed at zero.
 
     Args:
@@ -86,12 +87,11 @@ class MaskHook:
         ramp_fraction: float,
         update_interval_steps: int,
     ) -> None:
-        self._weights = dict(weights)
+        super().__init__(weights, {})
         self._amount = amount
         self._scope = scope
         self._ramp_fraction = ramp_fraction
         self._interval = update_interval_steps
-        self._removed: dict[str, torch.Tensor] = {}
 
     def refuse_emptied(self) -> None:
         """Refuse, before the fine-tuning, an amount that takes all of a layer's weights as they are now.
@@ -106,16 +106,13 @@ class MaskHook:
                     "Lower sparsify.amount, set sparsify.scope=layer, or name the layer in sparsify.skip."
                 )
 
-    def before_step(self, step: int, total: int) -> None:
-        """Do nothing: removed weights may have gradients, they are put back to zero after the step."""
-
     def after_step(self, step: int, total: int) -> None:
         """Put what was removed back to zero, and remove more if it is time to."""
-        self._apply()
+        self.apply()
         ramp = self._ramp_steps(total)
         if step == ramp or (step < ramp and step % self._interval == 0):
             self._remove(self.sparsity_at(step, total))
-            self._apply()
+            self.apply()
 
     def settled(self, step: int, total: int) -> bool:
         """Whether the sparsity has reached its final value."""
@@ -126,21 +123,8 @@ class MaskHook:
         progress = min(1.0, step / self._ramp_steps(total))
         return self._amount * (1.0 - (1.0 - progress) ** 3)
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the masks."""
-        return dict(self._removed)
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take up the masks again."""
-        self._removed = {name: mask.to(self._weights[name].device) for name, mask in state.items()}
-
     def _ramp_steps(self, total: int) -> int:
         return max(1, round(total * self._ramp_fraction))
-
-    def _apply(self) -> None:
-        with torch.no_grad():
-            for name, removed in self._removed.items():
-                self._weights[name].masked_fill_(removed, 0.0)
 
     def _remove(self, sparsity: float) -> None:
         for name, removed in self._masks(sparsity).items():
