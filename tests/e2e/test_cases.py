@@ -21,7 +21,7 @@ def case(tmp_path, workspace):
     """Run a case of a new project; return its folder."""
 
     def run(name: str, *overrides: str):
-        workspace(tmp_path)("overwinter", "init", "project")
+        workspace(tmp_path)("overwinter", "init", "project", "--case", name)
         space = workspace(tmp_path / "project" / "pipelines" / name)
         space.run(*QUICK, *overrides)
         assert space.json("hibernate/gate.json")["pass"]

@@ -34,7 +34,7 @@ def test_a_project_from_a_wheel_runs_at_once(tmp_path, workspace, shortened):
     here = workspace(tmp_path, env)
     where = here("python", "-c", "import overwinter; print(overwinter.__file__)").stdout
     assert str(tmp_path) in where
-    here("python", "-m", "overwinter.cli", "init", "project")
+    here("python", "-m", "overwinter.cli", "init", "project", "--case", "fashion")
     project = workspace(tmp_path / "project", env)
     assert (project.root / "pipelines" / "fashion" / ".dvc" / "config").is_file()
     assert not list(project.root.rglob("outputs"))
