@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make run`, `make test`, `make check`, `make bench`, `make peers`. Needs Python 3.11+, make and git.
+# Everything a newcomer needs: `make run`, `make test`, `make check`, `make docs`, `make bench`, `make peers`. Needs Python 3.11+, make and git.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test samples check bench peers clean
+.PHONY: run test samples check docs bench peers clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -23,6 +23,10 @@ check: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# The documentation as a site, in docs/_build/.
+docs: $(DEV_STAMP)
+	@$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/_build
 
 bench: $(DEV_STAMP)
 	@for program in metering startup overhead fashion readme; do $(BIN)/python benchmarks/$$program.py || exit 1; done

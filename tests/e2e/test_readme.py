@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("usage", "budgets", "energy", "power", "hibernation", "your-own")),
+    *(f"docs/{name}.md" for name in ("tutorial", "usage", "budgets", "energy", "power", "hibernation", "your-own")),
 )
 EXITS, COMMENT = re.compile(r"\s+# exits with (\d+)$"), re.compile(r"\s+# .*$")
 BLOCKS = [

@@ -1,13 +1,13 @@
 """Energy in joules with provenance: the device, whether it is measured or modelled, and the uncertainty.
 
 `open_meter` opens the configured `sources` (`nvml`, `rapl`, `amd`, `hwmon`, `power_supply`, `modelled`), each a list
-of `channel`s: one device with the `protocols.Gauge`s that can read it; when one fails, the next takes over. A
+of channels: one device with each `protocols.Gauge` that can read it; when one fails, the next takes over. A
 `meter.EnergyMeter` reads them in one `sampler` thread and at the edges of windows; `report` makes an `EnergyReport` of
 a window, and `record` is the part that a stage writes to energy.json. `status.probe` lists the sources that work on
 this machine; `cross_check` also measures with CodeCarbon. No torch is imported.
 
 A third-party source is a function in the entry-point group `overwinter.energy_sources`: it takes an `Opening` and
-returns `Channel`s over its own `Gauge`s.
+returns each `Channel` over its own `Gauge`.
 """
 
 from __future__ import annotations

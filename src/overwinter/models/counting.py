@@ -80,7 +80,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def counted_sparsity(model: nn.Module) -> float:
-    """Return the share of exact zeros among the prunable, the ``Conv1D``s' and the integer weights, 0 to 1."""
+    """Return the share of exact zeros among the prunable, the ``Conv1D`` and the integer weights, 0 to 1."""
     total = nonzero = 0
     for weight in _nonzero(model):
         total += weight.numel()

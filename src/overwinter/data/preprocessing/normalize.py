@@ -110,7 +110,7 @@ class Normalize:
         return [{"name": "raw", "datatype": datatype, "shape": [-1, *self._shape]}]
 
     def prepare(self, raw: Any) -> NDArray[np.float32]:
-        """Return model inputs (n, *input shape), float32.
+        """Return model inputs (n, ...), float32.
 
         Args:
             raw: one sample or a batch, as nested lists or an array, in the raw shape or in the model input's.
@@ -125,7 +125,7 @@ class Normalize:
         return prepared
 
     def undo(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the raw samples (n, *raw shape) of model inputs: whole numbers if the raw ones are, else float64.
+        """Return the raw samples (n, ...) of model inputs: whole numbers if the raw ones are, else float64.
 
         Raises:
             ConfigError: mean and std do not fit the inputs' channels, or these cannot have been made of raw samples:
