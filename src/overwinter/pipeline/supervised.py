@@ -125,4 +125,6 @@ class Supervised(ABC):
             return {}
         spent = self._watch.latest
         report = spent.report
-        return {"energy_j": report.energy_j, "carbon_g": spent.carbon_g, "duration_s": report.duration_s}
+        costs = {"energy_j": report.energy_j, "carbon_g": spent.carbon_g, "duration_s": report.duration_s}
+        left_j, _ = self.remaining()
+        return costs if left_j is None else costs | {"budget_left_j": left_j}

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from overwinter.report.progress_line import ProgressLine
 from overwinter.units import format_duration
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ def progress_for(console: Console) -> RunDisplay:
 
 
 class PlainProgress:
-    """Prints a line to standard error when a program starts, every ten seconds, and when it ends."""
+    """Prints a line to standard error when a stage starts, every ten seconds, and when a program ends."""
 
     def __init__(self) -> None:
         self._started_s: dict[str, float] = {}
+        self._lines: dict[str, ProgressLine] = {}
         self._last_line_s = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -42,9 +44,13 @@ class PlainProgress:
         stage, now_s = event["stage"], event["time_s"]
         if event["event"] == "start":
             self._started_s[stage] = now_s
-        elif event["event"] == "progress" and now_s - self._last_line_s >= _LINE_INTERVAL_S:
-            self._last_line_s = now_s
-            _print(f"{stage}: {_share(event)}{_figures(event)}")
+            if _is_stage(stage):
+                _print(f"{stage}: starts")
+        elif event["event"] == "progress":
+            line = self._lines.setdefault(stage, ProgressLine()).text(event)
+            if now_s - self._last_line_s >= _LINE_INTERVAL_S:
+                self._last_line_s = now_s
+                _print(f"{stage}: {line}")
         elif event["event"] == "say":
             _print(f"{stage}: {event['text']}")
         elif event["event"] == "end":
@@ -69,17 +75,19 @@ class RichProgress:
     def __init__(self, console: Console) -> None:
         self._bars = bars_with_notes(console)
         self._tasks: dict[str, Any] = {}
+        self._lines: dict[str, ProgressLine] = {}
         self._bars.start()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Move the event's bar."""
         stage = event["stage"]
-        if stage.startswith("gate-") or stage == "check":
+        if not _is_stage(stage):
             self._show_verdict(event)
         elif event["event"] == "start":
-            self._tasks[stage] = self._bars.add_task(stage, total=None, note="")
+            self._tasks[stage] = self._bars.add_task(stage, total=None, note="starts")
         elif event["event"] == "progress":
-            self._bars.update(self._tasks[stage], total=event["total"], completed=event["done"], note=_figures(event))
+            note = self._lines.setdefault(stage, ProgressLine()).text(event)
+            self._bars.update(self._tasks[stage], total=event["total"], completed=event["done"], note=note)
         elif event["event"] == "say":
             self._bars.console.print(f"{stage}: {event['text']}", highlight=False, markup=False)
         elif event["event"] == "end":
@@ -101,12 +109,9 @@ def _verdict(event: dict[str, Any]) -> str:
     return "refused" if event["exit_code"] == 3 else "failed"
 
 
-def _share(event: dict[str, Any]) -> str:
-    return f"{event['done']:g} of {event['total']:g}"
-
-
-def _figures(event: dict[str, Any]) -> str:
-    return "".join(f"  {name} {value:.4g}" for name, value in event["figures"].items())
+def _is_stage(name: str) -> bool:
+    """Whether it is a stage: gates and the check are over in a moment."""
+    return name != "check" and not name.startswith("gate-")
 
 
 def _print(text: str) -> None:
