@@ -29,6 +29,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_quality_loss)
     for line in ow.evaluation.verdict(candidates, choice, max_quality_loss=settings.max_quality_loss):
         stage.log(line)
+    zeros = ow.evaluation.zeros_of({name: ow.models.load_description(path) for name, path in stage.variants().items()})
+    for line in ow.evaluation.on_zeros(candidates, zeros):
+        stage.log(line)
     write_record(stage.out("chosen.json"), choice.served(device=device))
     write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
     stage.save_metrics(choice.metrics(device=device))

@@ -21,6 +21,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     sparsifier = config.sparsify.open()
     hooks = sparsifier.prepare(model, train)
     epochs = fine_tune(stage, model, task, (train, validation), hooks)
+    ow.models.drop_negative_zeros(model)
     report = sparsifier.report(model)
     for layer, reason in report.left_alone.items():
         stage.log(f"left unchanged: {layer}: {reason}")

@@ -26,6 +26,7 @@ class Trained(NamedTuple):
     measures: Mapping[str, float]
     epochs: int | None = None
     aware: dict[str, Any] | None = None
+    flops: ow.sparsity.TrainingFlops | None = None
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -44,6 +45,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
     """Fit the model to the training split; its best weights are those with the least loss on the validation split."""
     config = stage.config
     awareness = ow.training.make_aware(model, config.train)
+    sparse = ow.sparsity.start_sparse(model, config.train, seed=config.seed)
     result = ow.training.fit(
         model,
         data.split("train"),
@@ -54,7 +56,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         device=ow.training.pick_device(config.device),
         threads=config.threads,
         trusted=config.trusted_targets,
-        hooks=awareness.hooks,
+        hooks=[*awareness.hooks, *sparse.hooks],
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
@@ -65,12 +67,17 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
     )
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
+    for layer, reason in sparse.left_alone.items():
+        stage.log(f"keeps all weights: {layer}: {reason}")
     return Trained(
         model=result.model,
         loss=result.best_validation_loss,
         measures=result.measures,
         epochs=result.epochs_run,
         aware=awareness.finish(),
+        flops=sparse.count_flops(
+            result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
+        ),
     )
 
 
@@ -144,7 +151,7 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
         quantization_aware=trained.aware,
     )
     if "tokenizer" in outs:
-        ow.models.save_tokenizer(stage.config.model["root"], stage.out("tokenizer"))
+        ow.models.save_tokenizer(tokenizer_of(stage.config), stage.out("tokenizer"))
     if "given" in outs:
         keep_given(stage, trained.model, signature)
     stage.save_metrics(
@@ -156,8 +163,17 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
             origin=getattr(trained.model, "origin", None),
             parameters=saved["parameters"],
             size_bytes=ow.models.stored_bytes(saved),
+            sparsity=None if trained.flops is None else saved["sparsity"],
+            training_flops=None if trained.flops is None else trained.flops.sparse,
+            training_flops_dense=None if trained.flops is None else trained.flops.dense,
         )
     )
+
+
+def tokenizer_of(config: ow.config.Config) -> str:
+    """Return where the tokenizer is: with the model, or, of one trained from scratch, where the data names it."""
+    root: str = config.model.get("root") or config.data["tokenizer"]
+    return root
 
 
 def keep_given(stage: ow.pipeline.Stage, model: Module, signature: Signature) -> None:

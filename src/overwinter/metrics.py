@@ -31,6 +31,8 @@ class ModelMetrics:
         sparsity: share of zeros among the prunable weights.
         size_bytes: size on disk.
         wake_duration_s: time from a fresh process to the first response.
+        training_flops: floating-point operations of a training that was sparse from the start, if zeros are skipped.
+        training_flops_dense: those of the same steps with every weight.
     """
 
     headline: str | None = None
@@ -43,6 +45,8 @@ class ModelMetrics:
     sparsity: float | None = None
     size_bytes: int | None = None
     wake_duration_s: float | None = None
+    training_flops: int | None = None
+    training_flops_dense: int | None = None
 
     @property
     def quality(self) -> float | None:

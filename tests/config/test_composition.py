@@ -41,6 +41,7 @@ NEEDED = {
     ("data", "text"): [f"data.root={__file__}", f"data.tokenizer={__file__}"],
     ("model", "huggingface"): [*LANGUAGE[1:], f"model.root={__file__}"],
     ("model", "smollm2"): LANGUAGE[1:],
+    ("train", "rigl"): ["sparsify=none"],
     ("evaluate", "language"): ["pipeline=language", "budget.payback.stages=[quantize]"],
     ("pipeline", "language"): ["evaluate=language", "budget.payback.stages=[quantize]"],
     ("power", "budget_pacing"): ["budget.total='2 kWh'"],

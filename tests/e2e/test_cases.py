@@ -101,3 +101,29 @@ def test_which_play_a_passage_is_from(case):
     assert {"dense@torch", "int8_static@onnxruntime"} <= measured(space).keys()
     bundle = space.root / "outputs/hibernate/bundle"
     assert (bundle / "extras/tokenizer/tokenizer.json").is_file()
+
+
+@pytest.mark.slow
+@needs("transformers")
+def test_a_small_language_model_from_a_text_of_ones_own(case, tmp_path):
+    for number in range(6):
+        lines = [f"Line {line} of text {number}: naïve café, “quoted” and plain.\n" for line in range(60)]
+        (tmp_path / f"{number}.txt").write_text("".join(lines), encoding="utf-8")
+    space = case(
+        "language",
+        f"data.paths=[{tmp_path}/*.txt]",
+        "data.length=32",
+        "data.windows={train: 96, validation: 8, test: 8}",
+        "model.config.num_hidden_layers=1",
+        "model.config.hidden_size=64",
+        "evaluate.runtimes=[torch]",
+        "evaluate.prompt_tokens=16",
+        "evaluate.written_tokens=4",
+        "evaluate.max_quality_loss=0.99",
+        "quantize.calibration_samples=8",
+    )
+    assert {"dense@torch", "sparse@torch", "int8_weight_only@torch"} <= measured(space).keys()
+    sizes = {name: measured(space)[f"{name}@torch"]["size_bytes"] for name in ("dense", "sparse", "int8_weight_only")}
+    assert sizes["int8_weight_only"] < sizes["sparse"] < 0.75 * sizes["dense"], "half of the weights are zeros, packed"
+    bundle = space.root / "outputs/hibernate/bundle"
+    assert (bundle / "extras/tokenizer/tokenizer.json").is_file()

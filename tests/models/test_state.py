@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from overwinter.models import is_finite, replace_layer, twin
+from overwinter.models import drop_negative_zeros, is_finite, replace_layer, twin
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, -3e38, 3e38, float("nan"), float("inf"), -float("inf")])
 
@@ -41,3 +41,13 @@ def test_what_happens_to_a_twin_leaves_the_first_as_it_was(tied):
     assert second[0].weight.dtype is torch.bfloat16
     assert torch.equal(tied(inputs), before)
     assert tied[2].weight is tied[0].weight is weight
+
+
+def test_negative_zeros_are_dropped_and_nothing_else(tied):
+    weight = next(iter(tied.parameters()))
+    with torch.no_grad():
+        weight[0] = -0.0
+    before = weight.detach().clone()
+    drop_negative_zeros(tied)
+    assert torch.equal(weight, before)
+    assert not torch.signbit(weight[0]).any()

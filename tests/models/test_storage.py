@@ -68,7 +68,8 @@ def test_the_description_counts_what_was_saved(convnet, config, save, tmp_path):
     prunable = [entry for entry in saved["tensors"].values() if len(entry["shape"]) > 1]
     total = sum(torch.Size(entry["shape"]).numel() for entry in prunable)
     assert saved["sparsity"] == pytest.approx(12 / total)
-    assert saved["tensors"]["head.weight"] == {"shape": [3, 6], "dtype": "float32", "nonzero": 6}
+    packed = {"levels": 1, "size_bytes": 3 + 6 * 4}  # 18 bits, and the 6 that are not zero
+    assert saved["tensors"]["head.weight"] == {"shape": [3, 6], "dtype": "float32", "nonzero": 6, "packed": packed}
     assert saved["parameters"] == sum(each.numel() for each in convnet.parameters())
     assert stored_bytes(saved) == (tmp_path / "model" / "weights.safetensors").stat().st_size
     assert load_description(tmp_path / "model") == saved

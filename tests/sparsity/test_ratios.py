@@ -33,7 +33,7 @@ def test_kept_weights_add_up_exactly_and_empty_no_layer(shapes, density, ratios)
     sizes = sizes_of(shapes)
     total = round(density * sum(sizes.values()))
     if total < len(sizes):
-        with pytest.raises(OverwinterError, match=r"some would be emptied.\nLower sparsify.amount"):
+        with pytest.raises(OverwinterError, match=r"some would be emptied.\nRemove less"):
             kept_weights(shapes, density=density, ratios=ratios)
         return
     kept = kept_weights(shapes, density=density, ratios=ratios)

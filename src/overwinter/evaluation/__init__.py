@@ -15,6 +15,7 @@
   takes the one with the fewest joules per response within the quality limits. Overlapping intervals count as equal, and
   then the simpler variant wins; a saving is against dense on its best runtime.
 - A `Choice` has the few numbers of metrics.json, `comparison` all of comparison.json, `verdict` both in words.
+- `on_zeros` says what the single zeros of a sparse variant (`zeros_of`) save in bytes and in joules.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from overwinter.evaluation.measures import OwnMeasure, own_measures
     from overwinter.evaluation.quality import Quality
     from overwinter.evaluation.reporting import comparison, verdict
+    from overwinter.evaluation.zeros import on_zeros, zeros_of
 
 __all__ = [
     "BatchCost",
@@ -53,8 +55,10 @@ __all__ = [
     "comparison",
     "draw_batches",
     "draw_prompt",
+    "on_zeros",
     "own_measures",
     "verdict",
+    "zeros_of",
 ]
 
 _HOMES = {
@@ -74,8 +78,10 @@ _HOMES = {
     "comparison": "reporting",
     "draw_batches": "comparing",
     "draw_prompt": "generation",
+    "on_zeros": "zeros",
     "own_measures": "measures",
     "verdict": "reporting",
+    "zeros_of": "zeros",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

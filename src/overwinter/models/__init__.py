@@ -7,8 +7,10 @@
 - `save_model` writes ``weights.safetensors`` and the sealed ``model.json``; `load_model` rebuilds the module
   from them, also after channels were removed, without pickle. A saved model may name only classes (`rebuild_model`);
   those of the user's own pipeline (`own_models`) may also name a trusted function.
-- `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
-  its size; `write_description` is for variants that are not torch modules, such as an ONNX graph.
+- `write_weights` and `read_weights` are for the weights alone: sparse tensors are stored as a bitmap and their values.
+- `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is its size,
+  and `unpacked_bytes` what it would be without sparse tensors; `write_description` is for variants that are not torch
+  modules, such as an ONNX graph.
 - `write_variants` lists the models that one stage wrote, `find_variants` finds those of all stages by name.
 - `IntegerLinear`, `IntegerConv2d` and `IntegerEmbedding` hold a weight as `Codes` on a `Grid`; `integer_layers` finds
   them, `integer_type` and `replace_layer` insert them. They are saved and loaded bit for bit; a tied head shares the
@@ -77,10 +79,11 @@ if TYPE_CHECKING:
     from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import replace_tensors
     from overwinter.models.signature import find_signature
-    from overwinter.models.state import copy_module, is_finite, twin, unique_state
+    from overwinter.models.state import copy_module, drop_negative_zeros, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
     from overwinter.models.swapping import integer_layers, integer_type, replace_layer, unique_integers
     from overwinter.models.variants import find_variants, write_variants
+    from overwinter.models.weights_file import read_weights, unpacked_bytes, write_weights
 
 __all__ = [
     "AwareLayer",
@@ -104,6 +107,7 @@ __all__ = [
     "copy_module",
     "count_parameters",
     "counted_sparsity",
+    "drop_negative_zeros",
     "embedding_factor",
     "find_signature",
     "find_variants",
@@ -123,6 +127,7 @@ __all__ = [
     "pretrained_tokenizer",
     "prunable_weights",
     "read_integers",
+    "read_weights",
     "rebuild_model",
     "replace_layer",
     "replace_tensors",
@@ -134,9 +139,11 @@ __all__ = [
     "twin",
     "unique_integers",
     "unique_state",
+    "unpacked_bytes",
     "write_description",
     "write_given",
     "write_variants",
+    "write_weights",
 ]
 
 # Loaded on first use, so that a description can be verified without importing torch.
@@ -163,6 +170,7 @@ _HOMES = {
     "count_parameters": "counting",
     "fixed_weights": "layer_weights",
     "counted_sparsity": "counting",
+    "drop_negative_zeros": "state",
     "find_signature": "signature",
     "given_file": "keeping",
     "find_variants": "variants",
@@ -182,6 +190,7 @@ _HOMES = {
     "other_weights": "counting",
     "prunable_weights": "counting",
     "read_integers": "gguf_integers",
+    "read_weights": "weights_file",
     "rebuild_model": "building",
     "replace_layer": "swapping",
     "replace_tensors": "resizing",
@@ -192,9 +201,11 @@ _HOMES = {
     "stored_bytes": "description",
     "twin": "state",
     "unique_state": "state",
+    "unpacked_bytes": "weights_file",
     "write_description": "description",
     "write_given": "keeping",
     "write_variants": "variants",
+    "write_weights": "weights_file",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

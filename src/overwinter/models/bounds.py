@@ -13,14 +13,19 @@ from torch.overrides import TorchFunctionMode
 from overwinter.errors import IntegrityError
 from overwinter.models.memory_limit import memory_limited
 
-# The float model before pruning and quantization is larger than the stored one: 8 times in 4 bits, and channels may
-# have been removed. Small models are not limited.
+# The float model before pruning and quantization is larger than the stored one: 8 times in 4 bits, 30 times if nearly
+# all of it is zero, and channels may have been removed. Small models are not limited.
 _TIMES_STORED = 64
 _SMALL_BYTES = 1 << 30
 _ELEMENT_BYTES = 4
 _STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
 _MAX_LAYERS = 10_000
 _OTHER_BYTES = 1 << 30  # besides tensors: modules imported meanwhile, stacks of threads
+
+
+def most_bytes(stored_bytes: int) -> int:
+    """Return the most memory that the tensors of an untrusted model may take, by the size of its stored weights."""
+    return max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
 
 
 @contextlib.contextmanager
@@ -75,7 +80,7 @@ class Bounded(TorchFunctionMode):
 
     def __init__(self, stored_bytes: int, tensors: int) -> None:
         super().__init__()
-        self.max_bytes = max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
+        self.max_bytes = most_bytes(stored_bytes)
         self._max_steps = _STEPS + _STEPS_PER_TENSOR * tensors
         self._bytes = self._steps = 0
 

@@ -153,6 +153,15 @@ class IntegerLayer(nn.Module):
         scale, zero = self.scale[rows].float(), None if self.zero is None else self.zero[rows]
         return scale, unpack(zero, scale.shape[1]) if zero is not None and self._packed_zeros else zero
 
+    def zero_codes(self) -> torch.Tensor:
+        """Return what ``codes`` hold for zero weights, uint8 in their shape, or () if that is the same everywhere."""
+        _, zero = self.get_scales()
+        if zero is None:
+            middle = self.grid.middle
+            return torch.tensor(middle | middle << 4 if self._packed else middle, dtype=torch.uint8)
+        zeros = zero.repeat_interleave(self.grid.group_size or self.columns, dim=1)[:, : self.columns]
+        return pack(zeros) if self._packed else zeros
+
     def set_codes(self, codes: Codes) -> None:
         """Replace codes, scales and zero points by others of the same grid."""
         self.codes.copy_(pack(codes.codes) if self._packed else codes.codes)

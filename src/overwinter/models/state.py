@@ -45,3 +45,13 @@ def is_finite(tensor: torch.Tensor) -> bool:
         return True
     low, high = tensor.detach().aminmax()  # either is NaN if any is
     return bool(low.isfinite() & high.isfinite())
+
+
+def drop_negative_zeros(model: nn.Module) -> None:
+    """Turn every -0.0 of a model's parameters into 0.0, in place.
+
+    A weight times a mask leaves -0.0, whose bits are not all zero: in a packed file it would take the room of a value.
+    """
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.0)

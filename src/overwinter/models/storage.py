@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from overwinter import files
 from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.models.adapting import counted_output
 from overwinter.models.building import rebuild_model
@@ -19,10 +16,9 @@ from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
 from overwinter.models.resizing import resize_layers
 from overwinter.models.state import is_finite, unique_state
-from overwinter.models.swapping import describe_integers, swap_in
+from overwinter.models.swapping import describe_integers, swap_in, unique_integers
+from overwinter.models.weights_file import WEIGHTS, is_packed, read_weights, write_weights
 from overwinter.signature import Signature
-
-WEIGHTS = "weights.safetensors"
 
 
 def save_model(
@@ -40,7 +36,7 @@ def save_model(
 
     Args:
         folder: folder of the saved model, created if needed.
-        model: module to save; a tensor with two names is stored once.
+        model: module to save; a tensor with two names is stored once, a sparse one packed.
         variant: ``dense`` or ``sparse``.
         model_config: ``_target_`` and arguments of `build_model`, before any channel was removed. A model with a method
             ``saved_as()`` knows better: one that was read from a folder is rebuilt without it.
@@ -59,8 +55,7 @@ def save_model(
     if integers:
         quantization = {**(quantization or {}), "layers": integers}
     folder.mkdir(parents=True, exist_ok=True)
-    with files.replacing(folder / WEIGHTS) as staging:
-        _write_tensors(staging, tensors)
+    entries = write_weights(folder, tensors, _zeros(model))
     return write_description(
         folder,
         variant=variant,
@@ -69,7 +64,7 @@ def save_model(
         output=counted_output(model),
         parameters=count_parameters(model),
         sparsity=counted_sparsity(model),
-        tensors={name: _describe(tensor) for name, tensor in tensors.items()},
+        tensors=entries,
         files=[WEIGHTS],
         lineage=lineage,
         quantization=quantization,
@@ -96,12 +91,13 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     if WEIGHTS not in description["files"]:
         raise IntegrityError(f"{folder} holds the variant {description['variant']!r}, which is not a torch module.")
     model = rebuild_model(description, trusted=trusted)
-    saved = _read_tensors(folder / WEIGHTS)
+    saved = read_weights(folder, description)
     integers = (description["quantization"] or {}).get("layers", {})
     shapes = {f"{name}.weight": entry["shape"] for name, entry in integers.items()}
     resize_layers(model, {name: list(tensor.shape) for name, tensor in saved.items()} | shapes)
     swap_in(model, integers)
     _load_strictly(model, saved, folder)
+    _restore_codes(model, description["tensors"])
     return model.eval()
 
 
@@ -120,6 +116,18 @@ def _stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
             tensors[name] = tensor.clone()
         end = max(end, tensor.data_ptr() + tensor.nbytes)
     return tensors
+
+
+def _zeros(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return name -> what the codes of an integer layer hold of a zero weight."""
+    return {f"{name}.codes": layer.zero_codes().to("cpu") for name, layer in unique_integers(model).items()}
+
+
+def _restore_codes(model: nn.Module, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Turn unpacked codes, in which a zero weight is 0, back into those that were saved."""
+    for name, layer in unique_integers(model).items():
+        if is_packed(entries.get(f"{name}.codes")):
+            layer.codes.bitwise_xor_(layer.zero_codes())
 
 
 def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: Path) -> None:
@@ -156,26 +164,3 @@ def _refuse_broken(tensors: Mapping[str, torch.Tensor]) -> None:
                 f"The tensor {name} holds NaN or infinite values, so this model is not saved. "
                 "Lower train.learning_rate or train.gradient_clip_norm."
             )
-
-
-def _describe(tensor: torch.Tensor) -> dict[str, Any]:
-    return {
-        "shape": list(tensor.shape),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "nonzero": int(torch.count_nonzero(tensor)),
-    }
-
-
-def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        # safetensors wraps the operating system's error in text; the usual one is a full disk.
-        raise OverwinterError(f"{path.parent} cannot be written: {error}. Is the disk full?") from error
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}. Run the stage that makes it again.") from None

@@ -13,7 +13,7 @@ from overwinter.calibration.batches import first_samples
 from overwinter.calibration.device_placement import offloaded
 from overwinter.errors import ConfigError
 from overwinter.inputs import TensorInputs
-from overwinter.models import Grid, stored_bytes, twin, unique_integers
+from overwinter.models import Grid, twin, unique_integers, unpacked_bytes
 from overwinter.progress import Progress, part, silent
 from overwinter.quantization.interface import Request
 from overwinter.quantization.layer_sensitivity import Judge, integer_bytes, sensitivity
@@ -83,7 +83,7 @@ def _options(
 
 def _left_for(model: nn.Module, layers: Sequence[str], request: Request, ratio: float) -> int:
     """Bytes that the limit leaves for the weights of these layers."""
-    float_bytes = stored_bytes(request.description)
+    float_bytes = unpacked_bytes(request.description)
     rest = float_bytes - sum(_float_bytes(model, name) for name in layers)
     for name, layer in unique_integers(model).items():  # a language model's embedding and head
         weight = request.description["tensors"][f"{name}.weight"]

@@ -10,14 +10,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from overwinter import files
 from overwinter.calibration.batches import first_samples, to_tensors
 from overwinter.errors import OverwinterError
 from overwinter.inputs import move
-from overwinter.models import Grid, other_weights, prunable_weights, stored_bytes, write_description
+from overwinter.models import Grid, other_weights, prunable_weights, stored_bytes, write_description, write_weights
 from overwinter.quantization.checking import refuse_integer_settings
 from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
@@ -96,13 +94,12 @@ class TorchaoVariant:
 
     def _save(self, request: Request, quantized: list[str], left: dict[str, str], untied: list[str]) -> dict[str, Any]:
         tensors, described = describe_torchao(request.model)
-        with files.replacing(request.out / _WEIGHTS) as staging:
-            save_file(tensors, staging)
+        entries = write_weights(request.out, dict(sorted(tensors.items())))
         saved = write_description(
             request.out,
             parameters=request.description["parameters"],
             sparsity=_sparsity(request.model),
-            tensors={name: _entry(tensor) for name, tensor in sorted(tensors.items())},
+            tensors=entries,
             files=[_WEIGHTS],
             output=request.description.get("output"),
             **origin(self.variant, request),
@@ -211,11 +208,3 @@ def _sparsity(model: nn.Module) -> float:
 def _dequantized(weight: Any) -> torch.Tensor:
     floats: torch.Tensor = weight.dequantize() if hasattr(weight, "qdata") else weight
     return floats
-
-
-def _entry(tensor: torch.Tensor) -> dict[str, Any]:
-    return {
-        "shape": list(tensor.shape),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "nonzero": int(torch.count_nonzero(tensor.float())),  # float8 cannot be counted
-    }

@@ -17,13 +17,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from overwinter.errors import IntegrityError
-from overwinter.models import load_description, rebuild_model, replace_tensors, unique_state
+from overwinter.models import load_description, read_weights, rebuild_model, replace_tensors, unique_state
 
-_WEIGHTS = "weights.safetensors"
 _SUPPORT = "torchao.prototype.safetensors.safetensors_support"
 # torchao cannot take names without a dot, which a bare Linear has.
 _PREFIX = "model."
@@ -44,15 +42,15 @@ def describe_torchao(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
         model: model after torchao's ``quantize_``.
 
     Returns:
-        Plain tensors for safetensors, and name of a quantized weight -> JSON from which torchao rebuilds it.
+        Plain tensors on the CPU for safetensors, and name of a quantized weight -> JSON from which torchao rebuilds it.
     """
     with _without_noise():
         flatten = importlib.import_module(_SUPPORT).flatten_tensor_state_dict
     state = unique_state(model)
     quantized = {_PREFIX + name: tensor for name, tensor in state.items() if _is_quantized(tensor)}
     flat, metadata = flatten(quantized)
-    plain = {name: tensor.detach().clone() for name, tensor in state.items() if not _is_quantized(tensor)}
-    parts = {name.removeprefix(_PREFIX): tensor.contiguous() for name, tensor in flat.items()}
+    plain = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items() if not _is_quantized(tensor)}
+    parts = {name.removeprefix(_PREFIX): tensor.to("cpu").contiguous() for name, tensor in flat.items()}
     stored = {name: _stable(text) for name, text in metadata.items() if name != _NAMES}
     return plain | parts, {name.removeprefix(_PREFIX): entry for name, entry in stored.items()}
 
@@ -69,7 +67,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     """
     description = load_description(folder)
     model = rebuild_model(description, trusted=trusted)
-    state = _assembled(load_file(folder / _WEIGHTS), description["quantization"]["tensors"])
+    state = _assembled(read_weights(folder, description), description["quantization"]["tensors"])
     tied = {name: first for name, first in _tied(model).items() if name not in state}
     if set(state) | set(tied) != set(model.state_dict()):
         differing = ", ".join(sorted(set(state) ^ set(model.state_dict())))

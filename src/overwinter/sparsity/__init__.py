@@ -7,6 +7,7 @@
   `find_channel_groups` says which can be removed, and why others can't.
 - `hold_masks` holds the zeros that a model has, whatever made them, while it is trained.
 - `distill_weights` and `reconstruct_blocks` fit the kept weights to the dense model, end to end or block by block.
+- `start_sparse` trains with few weights from the first step on (RigL), before any sparsifier: ``train.sparse``.
 - `SparsityReport` says what was asked, what was reached, layer by layer, and what was left unchanged.
 
 Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from overwinter.sparsity.protocol import Sparsifier
     from overwinter.sparsity.reconstruction import BlockError, reconstruct_blocks
     from overwinter.sparsity.report import LayerReport, SparsityReport
+    from overwinter.sparsity.rigl import SparseTraining, TrainingFlops, start_sparse
     from overwinter.sparsity.settings import FineTunedSparsifyConfig, SparsifyConfig
 
 __all__ = [
@@ -38,13 +40,16 @@ __all__ = [
     "LayerReport",
     "Magnitude",
     "MaskHook",
+    "SparseTraining",
     "Sparsifier",
     "SparsifyConfig",
     "SparsityReport",
+    "TrainingFlops",
     "distill_weights",
     "find_channel_groups",
     "hold_masks",
     "reconstruct_blocks",
+    "start_sparse",
 ]
 
 # Loaded when first used: settings are read without torch.
@@ -57,13 +62,16 @@ _HOMES = {
     "LayerReport": "report",
     "Magnitude": "magnitude",
     "MaskHook": "magnitude",
+    "SparseTraining": "rigl",
     "Sparsifier": "protocol",
     "SparsifyConfig": "settings",
     "SparsityReport": "report",
+    "TrainingFlops": "rigl",
     "distill_weights": "distillation",
     "find_channel_groups": "dependencies",
     "hold_masks": "masks",
     "reconstruct_blocks": "reconstruction",
+    "start_sparse": "rigl",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

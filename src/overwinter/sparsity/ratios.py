@@ -53,7 +53,7 @@ def kept_weights(shapes: Mapping[str, Sequence[int]], *, density: float, ratios:
     if total < len(sizes):
         raise OverwinterError(
             f"A density of {density} keeps {total} weights of {len(sizes)} layers, so some would be emptied.\n"
-            "Lower sparsify.amount, or name layers in sparsify.skip."
+            "Remove less (amount), or name layers in skip."
         )
     densities = layer_densities(shapes, density=density, ratios=ratios)
     wanted = {name: densities[name] * size for name, size in sizes.items()}

@@ -10,7 +10,7 @@ from overwinter.errors import ConfigError, nearest
 SKIPPED = "named in sparsify.skip"
 
 
-def skipped(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
+def skipped(names: Iterable[str], patterns: Sequence[str], *, key: str = "sparsify.skip") -> set[str]:
     """Return the layer names that a pattern (fnmatch) matches.
 
     Raises:
@@ -21,7 +21,6 @@ def skipped(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
     for pattern, matched in matches.items():
         if not matched:
             raise ConfigError(
-                f"sparsify.skip={pattern!r} matches no layer.{nearest(pattern, known)} "
-                f"The layers are: {', '.join(known)}."
+                f"{key}={pattern!r} matches no layer.{nearest(pattern, known)} The layers are: {', '.join(known)}."
             )
     return set().union(*matches.values())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
 from overwinter.config.groups.plugin import PluginConfig
-from overwinter.config.groups.training import FitConfig
+from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
+from overwinter.errors import ConfigError
+from overwinter.training.qat import settings as qat
 
 if TYPE_CHECKING:
     from overwinter.sparsity.protocol import Sparsifier
@@ -91,3 +94,52 @@ class ChannelsConfig(FineTunedSparsifyConfig):
         from overwinter.sparsity.channels import Channels
 
         return Channels(self)
+
+
+@dataclass
+class RiglConfig:
+    """Training with few weights from the first step on (RigL; Evci et al., 2020)."""
+
+    amount: float = setting("share of the prunable weights that is always zero, 0 to below 1", at_least=0, below=1)
+    ratios: str = setting(
+        "uniform: every layer has the same share; erk: small layers keep more (Erdos-Renyi-Kernel)",
+        choices=("uniform", "erk"),
+    )
+    update_interval_steps: int = setting("optimizer steps between two exchanges of weights", at_least=1)
+    update_fraction: float = setting(
+        "share of a layer's kept weights that the first exchange replaces; falls to 0 along a cosine",
+        at_least=0,
+        at_most=1,
+    )
+    stop_fraction: float = setting("share of all steps after which no weights are exchanged", at_least=0, at_most=1)
+    skip: list[str] = setting("name patterns of layers that keep all weights, such as features.0.*")
+
+
+@dataclass
+class SparseTrainConfig(TrainConfig):
+    """The settings of the stage `train`, sparse from the start."""
+
+    sparse: RiglConfig = field(default_factory=RiglConfig)
+
+    def check(self, key: str) -> None:
+        """Refuse weights that are not trained."""
+        super().check(key)
+        if self.method == "pretrained":
+            raise ConfigError(f"{key}.sparse trains from fresh weights, and {key}.method=pretrained does not train.")
+
+    def sparse_from_start(self) -> RiglConfig:
+        """Return how few weights are trained."""
+        return self.sparse
+
+
+def train_schema(group: Mapping[str, Any]) -> type[TrainConfig]:
+    """Return the schema of the group `train`: sparse from the start, quantization-aware, or plain.
+
+    Raises:
+        ConfigError: both at once.
+    """
+    if "sparse" not in group:
+        return qat.train_schema(group)
+    if "qat" in group:
+        raise ConfigError("train.sparse and train.qat cannot be trained together. Choose one.")
+    return SparseTrainConfig

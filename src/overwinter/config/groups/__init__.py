@@ -85,7 +85,7 @@ class Config:
 # Groups whose keys depend on the selected option.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "task": lazy_schema("overwinter.tasks.settings:task_schema"),
-    "train": lazy_schema("overwinter.training.qat.settings:train_schema"),
+    "train": lazy_schema("overwinter.sparsity.settings:train_schema"),
     "sparsify": plugin_schema(SPARSIFIERS),
     "quantize": lazy_schema("overwinter.quantization.settings:quantize_schema"),
     "carbon": plugin_schema(INTENSITY_SOURCES),

@@ -62,6 +62,10 @@ class TrainConfig(FitConfig):
         """Return the settings of quantization-aware training (`overwinter.training.qat`); None for plain training."""
         return None
 
+    def sparse_from_start(self) -> Any:
+        """Return the settings of training with few weights (`overwinter.sparsity.rigl`); None: with all of them."""
+        return None
+
 
 def check_training(config: Config) -> None:
     """Check that the classes which optimizers and schedules name may be called, without importing them.
@@ -93,4 +97,17 @@ def check_trained_grids(config: Config) -> None:
         raise ConfigError(
             f"quantize.methods has qat, but sparsify.method={config.sparsify.method} changes the weights after "
             "quantization-aware training. Set sparsify=none."
+        )
+
+
+def check_kept_masks(config: Config) -> None:
+    """Check that no stage trains again what was sparse from the start, which would undo its masks.
+
+    Raises:
+        ConfigError: sparsify changes the weights after sparse training.
+    """
+    if config.train.sparse_from_start() is not None and config.sparsify.method != "none":
+        raise ConfigError(
+            f"train.sparse keeps few weights from the start, and sparsify.method={config.sparsify.method} would train "
+            "the others too. Set sparsify=none, or train without train.sparse."
         )
