@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.containers",
     "tests.support.energy_records",
     "tests.support.small_bundle",
+    "tests.support.two_machines",
 ]
 
 E2E = Path(__file__).parent / "e2e"

@@ -97,3 +97,19 @@ def test_of_a_merged_ledger_the_latest_result_of_every_project_is_in_use(ledgers
     records = read_executions(tmp_path / "all.sqlite")
     lost = wasted_in(tmp_path, records)
     assert [(record.project, record.artifact_digest) for record in lost] == [("b", "it")]
+
+
+def test_a_ledger_of_a_newer_version_is_read_as_far_as_it_is_known(ledgers, tmp_path):
+    with sqlite3.connect(ledgers[0]) as connection:
+        connection.execute("ALTER TABLE executions ADD COLUMN coolant TEXT DEFAULT 'water'")
+        connection.execute("PRAGMA user_version = 99")
+    merged = merge_ledgers(ledgers, tmp_path / "all.sqlite")
+    assert [(each.added, each.newer) for each in merged] == [(1, True), (1, False)]
+
+
+def test_a_table_without_a_column_of_every_version_is_no_ledger(ledgers, tmp_path):
+    with sqlite3.connect(ledgers[0]) as connection:
+        connection.execute("ALTER TABLE executions DROP COLUMN host")
+    with pytest.raises(ConfigError, match="no column host"):
+        merge_ledgers(ledgers, tmp_path / "all.sqlite")
+    assert not (tmp_path / "all.sqlite").exists()

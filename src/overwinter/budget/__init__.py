@@ -3,7 +3,8 @@
 - `limits`: the budget as a value; `overwinter.config.limits` parses the configuration.
 - `gate`, with `quality` and `saving`: the verdict after a stage, on the cost of producing its artifact.
 - `forecasting`: the forecast cost of a stage, from the ledger's history of similar configurations; with `growing`, for
-  other amounts of the same work, and `ranges`.
+  other amounts of the same work, and `ranges`; on another machine, from what both have run (`transfer`), or from public
+  figures of its hardware (`roofline`).
 - `admission`: the verdict before a stage starts, and on a whole plan, against the remaining budget.
 - `guard`: the check of a running stage against its limits.
 - `verdict`: the verdict's type.

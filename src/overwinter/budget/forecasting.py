@@ -40,7 +40,9 @@ class Forecast:
     Attributes:
         stage: The stage's name.
         basis: `exact` (finished executions of the same configuration), `unfinished` (stopped ones, extrapolated),
-            `scaled` (other amounts of the same work, with their fixed and growing parts), or `unknown`.
+            `scaled` (other amounts of the same work, with their fixed and growing parts), `restored` (from the cache),
+            `probe` (some steps of the stage), `transferred` (other stages on the same machine), `modelled` (public
+            figures of the hardware), or `unknown`.
         executions: The number of executions used; for `unknown`, the number with other settings.
         energy_j: Joules; None if unknown.
         carbon_g: Grams; None if unknown.

@@ -128,6 +128,8 @@ def _merge(words: Sequence[str], into: Path | None) -> int:
         raise ConfigError("name the ledgers and the file to merge them into: `overwinter ledger merge A B --into C`.")
     for each in merge_ledgers([Path(word) for word in words[1:]], into):
         print(f"{each.source}: {each.added} added, {each.updated} updated, {each.known} known")
+        if each.newer:
+            print(f"{each.source} is of a newer version of Overwinter; what only that version records is left out.")
     return EXIT_DONE
 
 

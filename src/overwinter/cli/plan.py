@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from overwinter.cli import plan_sweep, sweep
+from overwinter.cli import plan_hardware, plan_sweep, sweep
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run stages without history for this many seconds (uses energy; their checkpoints are kept)",
     )
     sweep.add_arguments(parser)
+    plan_hardware.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; return 3 if it exceeds the budget."""
+    if arguments.compare_hardware:
+        sweep.refuse_stray(arguments)
+        return plan_hardware.run(arguments)
+    plan_hardware.refuse_stray(arguments)
     if arguments.multirun:
         return plan_sweep.run(arguments)
     sweep.refuse_stray(arguments)

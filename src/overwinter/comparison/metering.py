@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from overwinter.comparison.contents import Side
+from overwinter.config.groups.energy import FOR_COMPARISONS
 from overwinter.energy import EnergyRecord
 from overwinter.energy.report import MODELLED
 
@@ -73,5 +74,7 @@ def _words(record: EnergyRecord) -> str:
 
 
 def _hardware(side: Side) -> dict[str, object]:
+    """Return the settings of the power model."""
     found = side.setting("hardware")
-    return found if isinstance(found, dict) else {}
+    known = found if isinstance(found, dict) else {}
+    return {key: value for key, value in known.items() if key not in FOR_COMPARISONS}

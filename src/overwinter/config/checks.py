@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from overwinter.config.groups import Config
 from overwinter.config.groups.budget import check_budget, check_budget_values, check_paced_budget
-from overwinter.config.groups.energy import check_energy
+from overwinter.config.groups.energy import check_energy, check_hardware
 from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
 from overwinter.config.groups.figures import check_figure_names
 from overwinter.config.groups.model import check_model
@@ -42,6 +42,7 @@ def check_config(config: Config) -> None:
     check_figure_names(config)
     check_hibernate(config)
     check_energy(config.energy)
+    check_hardware(config.hardware)
     config.carbon.check("carbon")
     check_budget(config)
     config.power.check("power")
@@ -67,6 +68,7 @@ def check_supervision(groups: Supervision) -> None:
     """
     check_settings(groups)
     check_energy(groups.energy)
+    check_hardware(groups.hardware)
     groups.carbon.check("carbon")
     check_budget_values(groups.budget)
     groups.power.check("power")

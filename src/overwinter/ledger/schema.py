@@ -7,6 +7,7 @@ Overwinter can still write a newer ledger.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -78,10 +79,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE executions ADD COLUMN prefix_key TEXT",),
 )
 
+_ADDING = re.compile(r"ADD COLUMN (\w+)")
 COLUMNS = tuple(field.name for field in fields(ExecutionRecord))
 _TIMES = ("started_utc", "ended_utc", "heartbeat_utc")
 _DOCUMENTS = ("energy", "metrics")
 _JSON = (*_DOCUMENTS, "inputs")
+_ADDED = frozenset(_ADDING.findall(" ".join(statement for step in MIGRATIONS for statement in step)))
 COLUMNS_WITHOUT_DOCUMENTS = tuple(f"NULL AS {name}" if name in _DOCUMENTS else name for name in COLUMNS)
 
 
@@ -105,6 +108,17 @@ def rows_source(connection: sqlite3.Connection) -> str:
     present = {row["name"] for row in connection.execute("PRAGMA table_info(executions)")}
     nulls = "".join(f", NULL AS {name}" for name in COLUMNS if name not in present)
     return f"(SELECT rowid, *{nulls} FROM executions)" if nulls else "executions"  # noqa: S608 - our own names
+
+
+def missing_columns(connection: sqlite3.Connection) -> list[str]:
+    """Return the columns that every version of the ledger has, and this file lacks: all of them, if it is no ledger."""
+    present = {row["name"] for row in connection.execute("PRAGMA table_info(executions)")}
+    return [name for name in COLUMNS if name not in present and name not in _ADDED]
+
+
+def is_newer(connection: sqlite3.Connection) -> bool:
+    """Return whether a newer version of Overwinter wrote the file, whose additions are not read."""
+    return _version(connection) > len(MIGRATIONS)
 
 
 def to_row(values: Mapping[str, Any]) -> dict[str, Any]:

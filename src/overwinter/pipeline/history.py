@@ -70,8 +70,9 @@ class History:
         *,
         configuration_key: str | None = None,
         inputs: Mapping[str, str] | None = None,
+        host: str | None = None,
     ) -> Forecast:
-        """Forecast one execution of a stage on this machine.
+        """Forecast one execution of a stage.
 
         Args:
             config: The configuration.
@@ -79,6 +80,7 @@ class History:
             prefix_keys: The prefix keys of the configuration's stages.
             configuration_key: Its configuration key, if its inputs exist.
             inputs: The artifact digests of its inputs, if they exist; by default, what the ledger knows of them.
+            host: The machine it would run on; by default, this one.
         """
         key = configuration_key or self.configuration_key(stage, prefix_keys[stage])
         workload = likeness(config, stage)
@@ -89,7 +91,7 @@ class History:
             work=declared_work(config, stage),
             workload=workload,
             inputs=inputs or self._artifacts(config.pipeline.stages[stage].needs, prefix_keys),
-            host=platform.node(),
+            host=host or platform.node(),
         )
         return made if made.basis != "unknown" else replace(made, executions=self._done.get(stage, 0))
 

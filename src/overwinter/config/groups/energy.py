@@ -8,8 +8,11 @@ from overwinter.codecarbon_tables import find_country
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
 from overwinter.registries import ENERGY_SOURCES
+from overwinter.units import Quantity, parse_quantity
 
 CPU_TIME_WAYS = ("auto", "cgroup", "rusage", "proc")
+FOR_COMPARISONS = ("accelerator", "cpu_gflops_per_thread", "cpu_memory_gb_per_s", "price_per_hour")
+"""The keys of the group `hardware/` on which no modelled joule depends."""
 
 
 @dataclass
@@ -51,8 +54,22 @@ class EnergyConfig:
 
 
 @dataclass
+class AcceleratorConfig:
+    """Public figures of an accelerator, for forecasts of machines on which nothing has run; null: there is none."""
+
+    name: str | None = setting("name of the accelerator; null: none", default=None)
+    tdp_w: float | None = setting("thermal design power of the board", above=0, at_most=100_000, default=None)
+    peak_tflops: float | None = setting(
+        "peak rate without sparsity, of bf16, or of fp16 where bf16 is missing", above=0, default=None
+    )
+    memory_gb: float | None = setting("size of its memory", above=0, default=None)
+    memory_gb_per_s: float | None = setting("bandwidth of its memory", above=0, default=None)
+    figures_from: str | None = setting("source of these figures", default=None)
+
+
+@dataclass
 class HardwareConfig:
-    """The power model of unmetered parts of this machine, and its idle power."""
+    """The power model of unmetered parts of this machine, its idle power, and figures for comparisons of hardware."""
 
     cpu_tdp_w: float | None = setting(
         "total thermal design power of all CPU packages; null: looked up by CPU name in CodeCarbon's table",
@@ -82,6 +99,43 @@ class HardwareConfig:
         at_least=0,
         at_most=100_000,
     )
+    cpu_gflops_per_thread: float = setting(
+        "peak rate of one thread in fp32, for comparisons of hardware on which nothing has run", above=0, default=50.0
+    )
+    cpu_memory_gb_per_s: float = setting(
+        "memory bandwidth of one thread, for the same comparisons", above=0, default=10.0
+    )
+    accelerator: AcceleratorConfig = setting(
+        "public figures of the accelerator, for the same comparisons", default_factory=AcceleratorConfig
+    )
+    price_per_hour: str | None = setting(
+        "price of an hour on the machine, without electricity, such as 2.50 EUR; null: none", default=None
+    )
+
+
+def read_hourly_price(text: str | None, *, key: str) -> Quantity | None:
+    """Return the price of an hour, if there is one.
+
+    Raises:
+        ConfigError: it is not an amount of money.
+    """
+    return None if text is None else parse_quantity(text, key=key, dimensions=("money",))
+
+
+def check_hardware(config: HardwareConfig) -> None:
+    """Check the group `hardware/`, beyond ranges.
+
+    Raises:
+        ConfigError: a price that is not money, or an accelerator without one of its figures.
+    """
+    read_hourly_price(config.price_per_hour, key="hardware.price_per_hour")
+    figures = config.accelerator
+    missing = [name for name in ("tdp_w", "peak_tflops", "memory_gb_per_s") if getattr(figures, name) is None]
+    if figures.name is not None and missing:
+        raise ConfigError(
+            f"hardware.accelerator.name={figures.name!r} needs hardware.accelerator.{missing[0]}. Set it, or choose an "
+            "option of configs/hardware/."
+        )
 
 
 def check_energy(config: EnergyConfig) -> None:
