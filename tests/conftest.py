@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.bundles",
     "tests.support.containers",
     "tests.support.energy_records",
+    "tests.support.kubernetes_api",
     "tests.support.small_bundle",
     "tests.support.two_machines",
 ]

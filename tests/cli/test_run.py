@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from overwinter.cli import main
 from overwinter.cli.run import _replaced
 from overwinter.config import Project
 from overwinter.pipeline.plan import PipelinePlan, PlannedStage
@@ -40,3 +41,9 @@ def test_of_many_settings_the_first_are_named(project):
 )
 def test_where_nothing_of_another_configuration_lies_nothing_is_reported(project, reasons):
     assert _replaced(plan_of(**reasons), project) == ""
+
+
+def test_a_run_until_an_unknown_stage_is_refused_before_anything_runs(machines, capsys):
+    assert main(["run", "--until", "trian"]) == 2
+    assert "Did you mean 'train'" in capsys.readouterr().err
+    assert not machines.own.exists()

@@ -106,6 +106,7 @@ def machines(composer_of_machines: Composer, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name, raising=False)
     made = Machines(composer_of_machines, monkeypatch)
     yield made
-    shutil.rmtree(made.own.parent, ignore_errors=True)
+    for folder in (made.own.parent, root / "deploy"):
+        shutil.rmtree(folder, ignore_errors=True)
     for path in (*root.glob("*.sqlite*"), *root.glob("*.csv")):
         path.unlink()

@@ -1,4 +1,7 @@
-"""`overwinter deploy ORCHESTRATOR BUNDLE [OVERRIDES]`: write files for Kubernetes, systemd, cron, containers, VMs."""
+"""`overwinter deploy ORCHESTRATOR BUNDLE [OVERRIDES]`: write files for Kubernetes, systemd, cron, containers, VMs.
+
+`overwinter deploy job [OVERRIDES]` deploys the pipeline instead of a bundle (`deploy_job`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from overwinter.cli import deploy_job
 from overwinter.errors import ConfigError
 from overwinter.registries import ORCHESTRATORS
 
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         target.add_argument("bundle", help=orchestrator.bundle_help)
         _add_common_arguments(target)
         orchestrator.add_arguments(target)
+    deploy_job.add_arguments(targets.add_parser("job", help=deploy_job.SUMMARY, description=deploy_job.SUMMARY))
 
 
 def _add_common_arguments(target: argparse.ArgumentParser) -> None:
@@ -55,6 +60,8 @@ def _add_common_arguments(target: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print the next step."""
+    if arguments.target == "job":
+        return deploy_job.run(arguments)
     from overwinter.cli.service import load_service
     from overwinter.files import write_text
 

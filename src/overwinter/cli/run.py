@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from overwinter.cli import sweep, sweep_front
-from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError, nearest
 
 if TYPE_CHECKING:
-    from overwinter.config import Project
+    from overwinter.config import Config, Project
     from overwinter.ledger import ExecutionRecord
     from overwinter.pipeline.plan import PipelinePlan
     from overwinter.pipeline.reproduce import Reproduction
@@ -35,13 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.multirun:
         sweep_front.refuse_pick(arguments)
         return sweep.run(arguments)
-    sweep.refuse_stray(arguments)
+    sweep.refuse_stray(arguments, but=("until",))
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
     from overwinter.report.headline import headline_of
 
     project = find_project()
-    outcome = _reproduced(project, sweep_front.picked_overrides(arguments))
+    outcome = _reproduced(project, sweep_front.picked_overrides(arguments), arguments.until)
     executions = _executions(project, outcome.run_id)
     config = load_config(project)
     rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, headline_of(config))
@@ -67,8 +67,10 @@ def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:
             return []
 
 
-def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
-    """Run; if the budget refuses in the mode `degrade`, recompose with the next fallback and run again.
+def _reproduced(project: Project, overrides: Sequence[str], until: str | None) -> Reproduction:
+    """Run, or only up to a stage and its gate.
+
+    If the budget refuses in the mode `degrade`, recompose with the next fallback and run again.
 
     Raises:
         RefusedError: The plan exceeds the budget, and no fallback is left.
@@ -80,7 +82,7 @@ def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
     while True:
         following = None
         try:
-            outcome = _attempt(project, current)
+            outcome = _attempt(project, current, until)
             if outcome.exit_code != EXIT_REFUSED or (following := next(attempts, None)) is None:
                 return outcome
             refusal = outcome.message
@@ -105,7 +107,7 @@ def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]
         yield [*overrides, *fallback]
 
 
-def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
+def _attempt(project: Project, overrides: Sequence[str], until: str | None) -> Reproduction:
     from rich.console import Console
 
     from overwinter.pipeline.composing import write_rendered
@@ -114,12 +116,24 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
     from overwinter.report import progress_for
 
     plan = _look_ahead(project, overrides)
+    targets = () if until is None else (_gate_of(until, plan.config),)
     write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
     progress = progress_for(Console(stderr=True))
     try:
-        return reproduce(project, progress)
+        return reproduce(project, progress, targets=targets)
     finally:
         progress.close()
+
+
+def _gate_of(stage: str, config: Config) -> str:
+    from overwinter.pipeline.render import gate_name
+
+    stages = list(config.pipeline.stages)
+    if stage not in stages:
+        raise ConfigError(
+            f"--until {stage}: there is no such stage. Stages: {', '.join(stages)}.{nearest(stage, stages)}"
+        )
+    return gate_name(stage)
 
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, ConfigError
@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a sweep."""
     sweep = parser.add_argument_group("sweeps (-m)")
     sweep.add_argument("--workers", type=int, metavar="N", help="points that run at once")
-    sweep.add_argument("--until", metavar="STAGE", help="last stage of each point (evaluate)")
+    sweep.add_argument("--until", metavar="STAGE", help="last stage of each point (evaluate); without -m, of the run")
     sweep.add_argument("--budget", metavar="ENERGY", help="limit on the joules of the whole sweep, such as 20kJ")
     sweep.add_argument("--name", metavar="NAME", help="the sweep's name; the same one resumes it")
 
 
-def refuse_stray(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError if an option of a sweep is given without -m."""
-    if stray := [option for option in OPTIONS if getattr(arguments, option) is not None]:
+def refuse_stray(arguments: argparse.Namespace, *, but: Collection[str] = ()) -> None:
+    """Raise ConfigError if an option of a sweep is given without -m, besides those that a single run has too."""
+    if stray := [option for option in OPTIONS if option not in but and getattr(arguments, option) is not None]:
         raise ConfigError(f"--{stray[0]} belongs to a sweep. Add -m and several values, or leave it out.")
 
 

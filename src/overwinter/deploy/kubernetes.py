@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-import yaml
-
 from overwinter.deploy.deployment import LIVE_PATH, Deployment
 from overwinter.deploy.flags import memory_limit
 from overwinter.deploy.images import KUBECTL, checked_image, is_pinned, of_tag
 from overwinter.deploy.interface import Orchestrator
+from overwinter.deploy.objects import BARE, NAME, OUTSIDE, USER, common_labels, kubernetes_object, to_yaml
 from overwinter.deploy.source import Source, bundle_in_folder
 from overwinter.deploy.timetable import read_timetable
 from overwinter.errors import ConfigError
@@ -137,7 +136,7 @@ class Kubernetes(Orchestrator):
             *_credentials_line(deployment),
             "Needs Knative Serving." if self.knative else "Needs KEDA and its HTTP add-on in the namespace keda.",
         )
-        return {"kubernetes.yaml": heading + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)}
+        return {"kubernetes.yaml": heading + to_yaml(documents)}
 
     def images(self, deployment: Deployment) -> list[str]:
         """Return the images that the pods run."""
@@ -154,15 +153,15 @@ class Kubernetes(Orchestrator):
 
     def _for_keda(self, deployment: Deployment) -> list[dict[str, Any]]:
         name = deployment.name
-        labels = {_NAME: name}  # a Deployment's selector can never be changed
+        labels = {NAME: name}  # a Deployment's selector can never be changed
         template = {"metadata": {"labels": _labels(deployment)}, "spec": self._pod(deployment) | _spread(deployment)}
         server = {"selector": {"matchLabels": labels}, "template": template}
         ports = [{"name": "http", "port": 80, "targetPort": "http"}]
         return [
-            _document("apps/v1", "Deployment", name, server),
-            _document("v1", "Service", name, {"selector": labels, "ports": ports}),
-            _document("http.keda.sh/v1beta1", "InterceptorRoute", name, self._route(deployment)),
-            _document("keda.sh/v1alpha1", "ScaledObject", name, self._scaling(deployment)),
+            kubernetes_object("apps/v1", "Deployment", name, server),
+            kubernetes_object("v1", "Service", name, {"selector": labels, "ports": ports}),
+            kubernetes_object("http.keda.sh/v1beta1", "InterceptorRoute", name, self._route(deployment)),
+            kubernetes_object("keda.sh/v1alpha1", "ScaledObject", name, self._scaling(deployment)),
         ]
 
     def _route(self, deployment: Deployment) -> dict[str, Any]:
@@ -208,10 +207,10 @@ class Kubernetes(Orchestrator):
         pod = self._pod(deployment) | {"timeoutSeconds": math.ceil(serve.limits.response_s)}
         del pod["terminationGracePeriodSeconds"]  # Knative takes it from timeoutSeconds
         del pod["securityContext"]  # and allows one for a pod only with a feature flag
-        pod["containers"][0]["securityContext"] = _BARE | {key: _USER[key] for key in _USER if key != "fsGroup"}
+        pod["containers"][0]["securityContext"] = BARE | {key: USER[key] for key in USER if key != "fsGroup"}
         pod["containers"][0]["ports"][0]["name"] = "http1"  # the port name that means HTTP/1 to Knative
         template = {"metadata": {"annotations": annotations, "labels": _labels(deployment)}, "spec": pod}
-        service = _document("serving.knative.dev/v1", "Service", name, {"template": template})
+        service = kubernetes_object("serving.knative.dev/v1", "Service", name, {"template": template})
         return [service, *(self._setters(deployment) if deployment.windows and deployment.may_stop else [])]
 
     def _setters(self, deployment: Deployment) -> list[dict[str, Any]]:
@@ -241,21 +240,21 @@ class Kubernetes(Orchestrator):
         pod = {
             "serviceAccountName": f"{deployment.name}-windows",
             "restartPolicy": "OnFailure",
-            "securityContext": _USER,
+            "securityContext": USER,
             "containers": [
                 {
                     "name": "patch",
                     "image": self.kubectl_image,
                     "command": words,
                     "resources": {"requests": _PATCH_ROOM, "limits": _PATCH_ROOM},
-                    "securityContext": _BARE,
+                    "securityContext": BARE,
                 }
             ],
         }
         labels = _labels(deployment, component="windows")
         job = {"template": {"metadata": {"labels": labels}, "spec": pod}, "backoffLimit": 3}
         rule = {"schedule": schedule, "timeZone": zone, "concurrencyPolicy": "Replace", "jobTemplate": {"spec": job}}
-        return _document("batch/v1", "CronJob", name, rule)
+        return kubernetes_object("batch/v1", "CronJob", name, rule)
 
     def _pod(self, deployment: Deployment) -> dict[str, Any]:
         """Return the pod's specification: one server with one worker, since each replica is a pod."""
@@ -286,7 +285,7 @@ class Kubernetes(Orchestrator):
             "ports": [{"name": "http", "containerPort": _PORT}],
             **_probes(deployment),
             "resources": {"requests": dict(limits), "limits": limits},
-            "securityContext": _BARE,
+            "securityContext": BARE,
             "volumeMounts": [
                 {"name": "token", "mountPath": SECRETS, "readOnly": True},
                 {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
@@ -303,7 +302,7 @@ class Kubernetes(Orchestrator):
             volumes.append({"name": "trusted", "configMap": {"name": f"{deployment.name}-trusted"}})
         return {
             "automountServiceAccountToken": False,
-            "securityContext": _USER,
+            "securityContext": USER,
             "terminationGracePeriodSeconds": response_s + 10,  # requests in flight finish first
             "containers": [container],
             "volumes": volumes,
@@ -311,19 +310,19 @@ class Kubernetes(Orchestrator):
 
     def _guards(self, deployment: Deployment) -> list[dict[str, Any]]:
         """Return the NetworkPolicy, and the PodDisruptionBudget if there may be several pods."""
-        own = {"serving.knative.dev/service" if self.knative else _NAME: deployment.name}
+        own = {"serving.knative.dev/service" if self.knative else NAME: deployment.name}
         selector = {"matchLabels": own}
         policy = {
             "podSelector": selector,
             "policyTypes": ["Ingress", "Egress"],
             "ingress": self._ingress(),
-            "egress": _OUTSIDE if deployment.asks_outside else [],
+            "egress": OUTSIDE if deployment.asks_outside else [],
         }
-        guards = [_document("networking.k8s.io/v1", "NetworkPolicy", deployment.name, policy)]
+        guards = [kubernetes_object("networking.k8s.io/v1", "NetworkPolicy", deployment.name, policy)]
         if _max_replicas(deployment) > 1:
             # Not `minAvailable`: with no or one pod, no node could be drained.
             budget = {"selector": selector, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
-            guards.append(_document("policy/v1", "PodDisruptionBudget", deployment.name, budget))
+            guards.append(kubernetes_object("policy/v1", "PodDisruptionBudget", deployment.name, budget))
         return guards
 
     def _ingress(self) -> list[dict[str, Any]]:
@@ -335,31 +334,11 @@ class Kubernetes(Orchestrator):
         return [{"from": [_namespaces("keda"), *readers], "ports": ports}]
 
 
-class _Plain(yaml.SafeDumper):
-    """A YAML writer that repeats a value instead of using an anchor."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 -- PyYAML's signature
-        return True
-
-
-_USER = {
-    "runAsNonRoot": True,
-    "runAsUser": 65532,
-    "runAsGroup": 65532,
-    "fsGroup": 65532,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 _PATCH_ROOM = {"cpu": "100m", "memory": "128Mi"}
 _OF_WINDOWS = ("ServiceAccount", "Role", "RoleBinding", "CronJob")
-_NAME = "app.kubernetes.io/name"
 _APART = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 # The namespaces of Knative's activator and autoscaler, and of its possible gateways.
 _KNATIVE_FRONT = ("knative-serving", "kourier-system", "istio-system", "contour-external", "contour-internal")
-_OUTSIDE: list[dict[str, Any]] = [  # a carbon intensity source, and DNS
-    {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
-    {"ports": [{"protocol": "TCP", "port": 443}]},
-]
-_BARE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 TOKEN: dict[str, Any] = {
     "access__token_file": f"{SECRETS}/token",
     "access__tls_cert": None,  # the ingress terminates TLS
@@ -374,15 +353,7 @@ def _max_replicas(deployment: Deployment) -> int:
 
 
 def _labels(deployment: Deployment, *, component: str = "server") -> dict[str, str]:
-    """Return the labels of https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels."""
-    own = {
-        "instance": deployment.name,
-        "version": deployment.digest[:12],
-        "component": component,
-        "part-of": "overwinter",
-        "managed-by": "overwinter",
-    }
-    return {_NAME: deployment.name} | {f"app.kubernetes.io/{key}": value for key, value in own.items()}
+    return common_labels(deployment.name, version=deployment.digest[:12], component=component)
 
 
 def _labelled(document: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
@@ -409,7 +380,7 @@ def _spread(deployment: Deployment) -> dict[str, Any]:
     rule = {
         "maxSkew": 1,
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": {_NAME: deployment.name}},
+        "labelSelector": {"matchLabels": {NAME: deployment.name}},
     }
     return {"topologySpreadConstraints": [rule | {"topologyKey": key} for key in _APART]}
 
@@ -477,7 +448,3 @@ def _rights(name: str) -> list[dict[str, Any]]:
         | {"kind": "RoleBinding", "metadata": {"name": account}, "subjects": [subject]}
         | {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}},
     ]
-
-
-def _document(version: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}

@@ -52,17 +52,24 @@ class Reproduction:
     traceback: str = ""
 
 
-def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> Reproduction:
+def reproduce(
+    project: Project, on_event: Callable[[dict[str, Any]], None], *, targets: Sequence[str] = ()
+) -> Reproduction:
     """Run `dvc repro`, and pass every event to ``on_event`` while it runs.
 
     A SIGINT or SIGTERM is forwarded once to dvc and its stage, which end at their next step with a checkpoint.
+
+    Args:
+        project: The project.
+        on_event: A function that gets every event.
+        targets: The stages to reproduce, with those they need; all by default.
     """
     run_id = new_run_id()
     folder = project.state / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     _forget_old(folder)
     forget_committed(project)
-    running = RunningDvc(project, run_id=run_id, log=folder / f"{run_id}.log")
+    running = RunningDvc(project, run_id=run_id, log=folder / f"{run_id}.log", targets=targets)
     with interrupts_handled(running.interrupt):
         try:
             while True:
