@@ -19,12 +19,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     model = ow.models.load_model(stage.input("train"), trusted=trusted)
 
     sparsifier = config.sparsify.open()
-    hooks = sparsifier.prepare(model, train)
+    hooks = prepare(stage, sparsifier, model, data)
     epochs = fine_tune(stage, model, task, (train, validation), hooks)
     ow.models.drop_negative_zeros(model)
-    report = sparsifier.report(model)
-    for layer, reason in report.left_alone.items():
-        stage.log(f"left unchanged: {layer}: {reason}")
 
     untouched = config.sparsify.method == "none"
     saved = ow.models.save_model(
@@ -36,6 +33,10 @@ def main(stage: ow.pipeline.Stage) -> None:
         lineage=stage.lineage(),
         quantization_aware=dense.get("quantization_aware") if untouched else None,
     )
+    # Counted in what was saved, whatever the model in memory holds.
+    report = sparsifier.report(ow.models.load_model(stage.out("model"), trusted=trusted))
+    for layer, reason in report.left_alone.items():
+        stage.log(f"left unchanged: {layer}: {reason}")
     write_json(stage.out("layers.json"), report.to_json())
     score = ow.training.evaluate(model, validation, task)
     stage.save_metrics(
@@ -50,6 +51,23 @@ def main(stage: ow.pipeline.Stage) -> None:
             sparsity=saved["sparsity"],
         )
     )
+
+
+def prepare(
+    stage: ow.pipeline.Stage, sparsifier: ow.sparsity.Sparsifier, model: nn.Module, data: ow.data.Data
+) -> Sequence[ow.training.StepHook]:
+    """Change ``model`` in place as far as can be done at once; return the hooks of the fine-tuning."""
+    config = stage.config
+    if not isinstance(sparsifier, ow.sparsity.Calibrated):
+        return sparsifier.prepare(model, data.split("train"))
+    device = ow.runtime.computing_device(config.device)
+    sparsifier.calibrate_with(
+        ow.sparsity.Calibration(
+            seed=config.seed, leading=data.leading_tokens, device=device, progress=stage.unsaved_progress
+        )
+    )
+    with ow.runtime.on_gpu(f"sparsify.method={config.sparsify.method}", device, remedy="set device=cpu"):
+        return sparsifier.prepare(model, data.split("train"))
 
 
 def fine_tune(

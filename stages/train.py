@@ -108,6 +108,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
     ow.data.check_context(data, model, **shape)
     for line in ow.data.check_splits(data):
         stage.log(line)
+    config.sparsify.check_model(model)
     ow.quantization.check_layer_names(model, config.quantize)
     if config.train.method == "pretrained":
         ow.training.check_pretrained(model, data.split("validation"), data.task)

@@ -140,6 +140,7 @@ SPARSIFIERS: Registry[Any] = Registry(
         "channels": "overwinter.sparsity.settings:ChannelsConfig",
         "magnitude": "overwinter.sparsity.settings:MagnitudeConfig",
         "none": "overwinter.sparsity.settings:NoSparsifyConfig",
+        "one_shot": "overwinter.sparsity.settings:OneShotConfig",
     },
 )
 

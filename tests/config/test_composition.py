@@ -26,7 +26,6 @@ LANGUAGE = [
     "pipeline=language",
     "task=language_modeling",
     "evaluate=language",
-    "budget.payback.stages=[quantize]",
 ]
 
 TABULAR = ["data=diamonds", "model=price_net", "task=regression", "trusted_targets=[diamonds]"]
@@ -42,8 +41,8 @@ NEEDED = {
     ("model", "huggingface"): [*LANGUAGE[1:], f"model.root={__file__}"],
     ("model", "smollm2"): LANGUAGE[1:],
     ("train", "rigl"): ["sparsify=none"],
-    ("evaluate", "language"): ["pipeline=language", "budget.payback.stages=[quantize]"],
-    ("pipeline", "language"): ["evaluate=language", "budget.payback.stages=[quantize]"],
+    ("evaluate", "language"): ["pipeline=language"],
+    ("pipeline", "language"): ["evaluate=language"],
     ("power", "budget_pacing"): ["budget.total='2 kWh'"],
     ("power", "price_aware"): [f"power.prices={__file__}"],
     ("quantize", "qat"): ["train=qat_int8", "sparsify=none"],

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from overwinter.data import InMemory, Split
-from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig
+from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig, OneShotConfig, SparseGptConfig
 from tests.support.settings import fit_settings
 
 FIT = fit_settings(epochs=4, weight_decay=0.0)
@@ -48,6 +48,29 @@ def channels_config():
         return ChannelsConfig(**(values | changes))
 
     return channels_config
+
+
+@pytest.fixture
+def one_shot_config():
+    def one_shot_config(**changes):
+        values = {
+            "version": 1,
+            "method": "one_shot",
+            "amount": 0.5,
+            "score": "wanda",
+            "pattern": "unstructured",
+            "scope": "row",
+            "ratios": "uniform",
+            "skip": [],
+            "head": False,
+            "swaps": 0,
+            "calibration_samples": 6,
+            "calibration_text": "data",
+            "sparsegpt": SparseGptConfig(dampening=0.01, column_block=16),
+        }
+        return OneShotConfig(**(values | changes))
+
+    return one_shot_config
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from overwinter.config import check_settings
 from overwinter.config.groups import SCHEMAS
 from overwinter.errors import ConfigError
 from overwinter.registries import SPARSIFIERS
-from overwinter.sparsity import Channels, Magnitude, SparsifyConfig
-from overwinter.sparsity.settings import NoSparsifyConfig
+from overwinter.sparsity import Channels, Magnitude, OneShot, SparsifyConfig
+from overwinter.sparsity.settings import NoSparsifyConfig, SparseGptConfig
 
 
 def check(chosen):
@@ -81,3 +81,31 @@ def test_a_third_partys_is_found_by_its_entry_point(monkeypatch):
 def test_an_unknown_one_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"sparsify\.method='chanels' is unknown.* Did you mean 'channels'"):
         SCHEMAS["sparsify"]({"method": "chanels"})
+
+
+def test_one_shot_has_no_fine_tuning(one_shot_config):
+    check(one_shot_config())
+    assert isinstance(one_shot_config().open(), OneShot)
+    assert one_shot_config().fine_tuning() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"amount": 1.0}, r"sparsify\.amount=1\.0"),
+        ({"amount": -0.1}, r"sparsify\.amount=-0\.1"),
+        ({"score": "wandb"}, r"sparsify\.score='wandb' is unknown.* Did you mean 'wanda'"),
+        ({"pattern": "4:2"}, r"sparsify\.pattern='4:2' is unknown"),
+        ({"pattern": "1:4"}, r"sparsify\.pattern=1:4 removes 0\.75 .* Set sparsify\.amount=0\.75"),
+        ({"pattern": "2:4", "scope": "global"}, "removes the same share of every layer"),
+        ({"pattern": "2:4", "ratios": "erk"}, "removes the same share of every layer"),
+        ({"pattern": "2:4", "score": "sparsegpt", "sparsegpt": SparseGptConfig(0.01, 6)}, "cuts groups of 4"),
+        ({"scope": "global", "ratios": "erk"}, r"sparsify\.scope=global finds each layer's share itself"),
+        ({"calibration_samples": 0}, r"sparsify\.score=wanda needs calibration"),
+        ({"calibration_samples": 0, "score": "magnitude", "swaps": 2}, r"sparsify\.swaps=2 needs calibration"),
+        ({"sparsegpt": SparseGptConfig(0.0, 128)}, r"sparsify\.sparsegpt\.dampening=0\.0"),
+    ],
+)
+def test_one_shot_settings_that_contradict_each_other_are_refused(one_shot_config, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check(one_shot_config(**changes))

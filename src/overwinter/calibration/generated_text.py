@@ -5,14 +5,16 @@ Sampled from the model's own distribution after a random first token (LLM-QAT, h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
 from torch import nn
 
 from overwinter.calibration.precision import is_quick
 from overwinter.errors import ConfigError
+from overwinter.inputs import Array, Inputs, named
 from overwinter.models import twin
 from overwinter.progress import Progress, part, silent
 
@@ -28,6 +30,51 @@ class Writer(Protocol):
         """Return the next token's logits (batch, vocabulary) after tokens (batch, n), and the extended cache."""
 
 
+def generated_inputs(
+    model: object,
+    windows: int,
+    like: Sequence[Inputs],
+    *,
+    seed: int,
+    leading: Sequence[int] = (),
+    progress: Progress = silent,
+    device: str = "cpu",
+    key: str,
+) -> Inputs:
+    """Return text that the model generates as a batch of its inputs, as long as the longest of the user's.
+
+    Args:
+        model: as in `generate_text`.
+        windows: as in `generate_text`.
+        like: batches of the user's samples.
+        seed: as in `generate_text`.
+        leading: as in `generate_text`.
+        progress: as in `generate_text`.
+        device: as in `generate_text`.
+        key: configuration key that asked for the text.
+
+    Raises:
+        ConfigError: the model is not a language model.
+    """
+    length = max(_tokens(each).shape[1] for each in like)
+    tokens = generate_text(
+        model, windows, length, seed=seed, leading=leading, progress=progress, device=device, key=key
+    )
+    return _as_inputs(tokens.numpy(), like[0])
+
+
+def _tokens(batch: Inputs) -> Array:
+    return next(iter(named(batch).values()))
+
+
+def _as_inputs(tokens: Array, like: Inputs) -> Inputs:
+    """Return tokens as the model takes them: the first of its inputs, and a mask of ones for any other."""
+    if not isinstance(like, Mapping):
+        return tokens
+    first, *others = like
+    return {first: tokens, **{name: np.ones_like(tokens) for name in others}}
+
+
 def generate_text(
     model: object,
     windows: int,
@@ -37,6 +84,7 @@ def generate_text(
     leading: Sequence[int] = (),
     progress: Progress = silent,
     device: str = "cpu",
+    key: str = "quantize.calibration_text",
 ) -> torch.Tensor:
     """Return (windows, length) tokens, int64; a window is joined from pieces of at most 256 tokens.
 
@@ -50,14 +98,14 @@ def generate_text(
         leading: tokens that every text begins with, such as Gemma's ``<bos>``.
         progress: called after each token of a batch with the work done and the total.
         device: device that computes: `cpu`, `cuda` or `cuda:N`; its memory must hold the whole model.
+        key: configuration key that asked for the text.
 
     Raises:
         ConfigError: the model is not a language model.
     """
     if not isinstance(model, Writer):
         raise ConfigError(
-            f"{type(model).__name__} is not a language model, so it cannot generate calibration text. "
-            "Set quantize.calibration_text=data."
+            f"{type(model).__name__} is not a language model, so it cannot generate calibration text. Set {key}=data."
         )
     randomness = torch.Generator().manual_seed(seed)
     rest = length - len(leading)

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from overwinter.calibration.batches import as_batches, first_samples, to_tensors
-from overwinter.calibration.generated_text import generate_text
+from overwinter.calibration.generated_text import (
+    generate_text,  # noqa: F401 -- public in this package
+    generated_inputs,
+)
 from overwinter.errors import ConfigError
-from overwinter.inputs import Array, Inputs, named
+from overwinter.inputs import Inputs
 from overwinter.models import already_verified, fixed_weights, load_description, load_model
 from overwinter.progress import Progress, silent
 from overwinter.quantization.agreement import agreement, refuse_ruined
@@ -151,23 +153,15 @@ def calibration_inputs(
     batches = as_batches(samples)
     if settings.calibration_text == "data":
         return batches, ()
-    model, length = load_model(model_folder, trusted=trusted), max(_tokens(each).shape[1] for each in batches)
     with on_gpu("writing calibration text", compute_device, remedy="set device=cpu"):
-        count = settings.written_windows
-        tokens = generate_text(
-            model, count, length, seed=seed, leading=leading, progress=progress, device=compute_device
+        written = generated_inputs(
+            load_model(model_folder, trusted=trusted),
+            settings.written_windows,
+            batches,
+            seed=seed,
+            leading=leading,
+            progress=progress,
+            device=compute_device,
+            key="quantize.calibration_text",
         )
-    written = _as_inputs(tokens.numpy(), batches[0])
     return (batches, (written,)) if settings.calibration_text == "both" else ((written,), ())
-
-
-def _tokens(batch: Inputs) -> Array:
-    return next(iter(named(batch).values()))
-
-
-def _as_inputs(tokens: Array, like: Inputs) -> Inputs:
-    """Return tokens as the model takes them: the first of its inputs, and a mask of ones for any other."""
-    if not isinstance(like, Mapping):
-        return tokens
-    first, *others = like
-    return {first: tokens, **{name: np.ones_like(tokens) for name in others}}

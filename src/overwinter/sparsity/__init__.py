@@ -8,6 +8,8 @@
 - `hold_masks` holds the zeros that a model has, whatever made them, while it is trained.
 - `distill_weights` and `reconstruct_blocks` fit the kept weights to the dense model, end to end or block by block.
 - `start_sparse` trains with few weights from the first step on (RigL), before any sparsifier: ``train.sparse``.
+- `OneShot` removes single weights at once, by magnitude, Wanda or SparseGPT; a `Calibrated` sparsifier is given a
+  `Calibration`.
 - `SparsityReport` says what was asked, what was reached, layer by layer, and what was left unchanged.
 
 Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
@@ -25,14 +27,17 @@ if TYPE_CHECKING:
     from overwinter.sparsity.distillation import distill_weights
     from overwinter.sparsity.magnitude import Magnitude, MaskHook
     from overwinter.sparsity.masks import HeldMasks, hold_masks
-    from overwinter.sparsity.protocol import Sparsifier
+    from overwinter.sparsity.one_shot import OneShot
+    from overwinter.sparsity.protocol import Calibrated, Calibration, Sparsifier
     from overwinter.sparsity.reconstruction import BlockError, reconstruct_blocks
     from overwinter.sparsity.report import LayerReport, SparsityReport
     from overwinter.sparsity.rigl import SparseTraining, TrainingFlops, start_sparse
-    from overwinter.sparsity.settings import FineTunedSparsifyConfig, SparsifyConfig
+    from overwinter.sparsity.settings import FineTunedSparsifyConfig, OneShotConfig, SparsifyConfig
 
 __all__ = [
     "BlockError",
+    "Calibrated",
+    "Calibration",
     "ChannelGroup",
     "Channels",
     "FineTunedSparsifyConfig",
@@ -40,6 +45,8 @@ __all__ = [
     "LayerReport",
     "Magnitude",
     "MaskHook",
+    "OneShot",
+    "OneShotConfig",
     "SparseTraining",
     "Sparsifier",
     "SparsifyConfig",
@@ -55,6 +62,8 @@ __all__ = [
 # Loaded when first used: settings are read without torch.
 _HOMES = {
     "BlockError": "reconstruction",
+    "Calibrated": "protocol",
+    "Calibration": "protocol",
     "ChannelGroup": "dependencies",
     "Channels": "channels",
     "FineTunedSparsifyConfig": "settings",
@@ -63,6 +72,8 @@ _HOMES = {
     "Magnitude": "magnitude",
     "MaskHook": "magnitude",
     "SparseTraining": "rigl",
+    "OneShot": "one_shot",
+    "OneShotConfig": "settings",
     "Sparsifier": "protocol",
     "SparsifyConfig": "settings",
     "SparsityReport": "report",

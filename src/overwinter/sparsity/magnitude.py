@@ -15,6 +15,7 @@ from overwinter.data import Split
 from overwinter.errors import OverwinterError
 from overwinter.models import computed_weights, other_weights, prunable_weights
 from overwinter.sparsity.masks import HeldMasks
+from overwinter.sparsity.patterns import smallest
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
 from overwinter.sparsity.settings import MagnitudeConfig
@@ -137,14 +138,5 @@ class MaskHook(HeldMasks):
         together = [list(magnitudes)] if self._scope == "global" else [[name] for name in magnitudes]
         masks: dict[str, torch.Tensor] = {}
         for names in together:
-            masks.update(zip(names, _smallest([magnitudes[name] for name in names], sparsity), strict=True))
+            masks.update(zip(names, smallest([magnitudes[name] for name in names], sparsity), strict=True))
         return masks
-
-
-def _smallest(magnitudes: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
-    """Return a mask for each tensor; together they mark exactly ``share`` of all entries, the smallest."""
-    together = torch.cat([magnitude.flatten() for magnitude in magnitudes])  # (entries of all,)
-    chosen = torch.zeros_like(together, dtype=torch.bool)
-    chosen[together.topk(round(share * len(together)), largest=False, sorted=False).indices] = True
-    parts = torch.split_with_sizes(chosen, [magnitude.numel() for magnitude in magnitudes])
-    return [part.view(magnitude.shape) for part, magnitude in zip(parts, magnitudes, strict=True)]

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from overwinter.data import Split
 from overwinter.models import StepHook
+from overwinter.progress import Progress, silent
 from overwinter.sparsity.report import SparsityReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a sparsifier that calibrates needs beside the training split.
+
+    Attributes:
+        seed: of the drawing of samples, and of text that the model writes.
+        leading: tokens that every text begins with, such as Gemma's ``<bos>``.
+        device: that computes: `cpu`, `cuda` or `cuda:N`.
+        progress: called with the work done and the total; it may raise to stop the work.
+    """
+
+    seed: int = 0
+    leading: Sequence[int] = ()
+    device: str = "cpu"
+    progress: Progress = silent
 
 
 class Sparsifier(Protocol):
@@ -33,3 +52,11 @@ class Sparsifier(Protocol):
 
     def report(self, model: nn.Module) -> SparsityReport:
         """Count what was removed from the fine-tuned ``model``."""
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a `Sparsifier` that calibrates has too."""
+
+    def calibrate_with(self, calibration: Calibration) -> None:
+        """Take in, before `Sparsifier.prepare`, what the calibration needs."""

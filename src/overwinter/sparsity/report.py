@@ -15,11 +15,15 @@ class LayerReport:
         name: as in ``named_modules()``.
         before: weights or channels that it had.
         after: weights that are not zero, or channels, that it has now.
+        density_asked: share of it that was to be kept, 0 to 1; None: it followed from the whole model's.
+        output_error: norm of its output's error on the calibration inputs, over that of its output; None: not measured.
     """
 
     name: str
     before: int
     after: int
+    density_asked: float | None = None
+    output_error: float | None = None
 
     @property
     def removed_share(self) -> float:
@@ -63,6 +67,9 @@ class SparsityReport:
                     "before": layer.before,
                     "after": layer.after,
                     "removed_share": layer.removed_share,
+                    "density_asked": layer.density_asked,
+                    "density_saved": 1.0 - layer.removed_share,
+                    "output_error": layer.output_error,
                 }
                 for layer in self.layers
             },

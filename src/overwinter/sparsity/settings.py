@@ -13,9 +13,12 @@ from overwinter.config.groups.plugin import PluginConfig
 from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
+from overwinter.sparsity.n_of_m import read_pattern
 from overwinter.training.qat import settings as qat
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from overwinter.sparsity.protocol import Sparsifier
 
 
@@ -29,6 +32,13 @@ class SparsifyConfig(PluginConfig):
     @abstractmethod
     def open(self) -> Sparsifier:
         """Make the sparsifier."""
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse a model that the sparsifier cannot serve, before it is trained.
+
+        Raises:
+            ConfigError: with what to change.
+        """
 
     def fine_tuning(self) -> FineTunedSparsifyConfig | None:
         """Return how the model recovers; None: nothing is removed, or nothing has to recover."""
@@ -143,3 +153,91 @@ def train_schema(group: Mapping[str, Any]) -> type[TrainConfig]:
     if "qat" in group:
         raise ConfigError("train.sparse and train.qat cannot be trained together. Choose one.")
     return SparseTrainConfig
+
+
+@dataclass
+class SparseGptConfig:
+    """The settings of the score `sparsegpt`."""
+
+    dampening: float = setting("added to the Hessian's diagonal, as a share of its mean", above=0, at_most=1)
+    column_block: int = setting("columns whose removals are chosen together", at_least=1)
+
+
+@dataclass
+class OneShotConfig(SparsifyConfig):
+    """Single weights removed at once, by magnitude, Wanda or SparseGPT, block by block; no fine-tuning follows."""
+
+    amount: float = setting("share of the weights, 0 to below 1; of N:M it is 1 - N / M", at_least=0, below=1)
+    score: str = setting(
+        "magnitude, wanda (times the input's norm) or sparsegpt (the others are moved to make up for it)",
+        choices=("magnitude", "wanda", "sparsegpt"),
+    )
+    pattern: str = setting("unstructured, or N:M such as '2:4': of every 4 weights of a row, 2 are kept")
+    scope: str = setting(
+        "weights compete within an output's row, a layer, or all layers, global; of N:M within their group",
+        choices=("row", "layer", "global"),
+    )
+    ratios: str = setting(
+        "uniform (the same share of every layer), erk (small layers keep more) or sensitivity (error on calibration)",
+        choices=("uniform", "erk", "sensitivity"),
+    )
+    skip: list[str] = setting("name patterns of layers left unchanged, such as features.0.*")
+    head: bool = setting("of language models: whether layers outside the blocks are pruned too; tied ones never are")
+    swaps: int = setting("rounds in which a kept and a removed weight of each row may change places", at_least=0)
+    calibration_samples: int = setting(
+        "samples that the inputs' statistics come from; 0: none, which only magnitude allows", at_least=0
+    )
+    calibration_text: str = setting(
+        "of language models: data (training split), generated (by the dense model), both (as many windows of each)",
+        choices=("data", "generated", "both"),
+    )
+    sparsegpt: SparseGptConfig = setting("of the score sparsegpt only", default_factory=SparseGptConfig)
+
+    def check(self, key: str) -> None:
+        """Refuse settings that contradict each other."""
+        self._check_pattern(key)
+        if self.scope == "global" and self.ratios != "uniform":
+            raise ConfigError(
+                f"{key}.scope=global finds each layer's share itself, and {key}.ratios={self.ratios} gives it. "
+                f"Set {key}.ratios=uniform, or {key}.scope=layer."
+            )
+        needing = {
+            f"{key}.score={self.score}": self.score != "magnitude",
+            f"{key}.swaps={self.swaps}": self.swaps > 0,
+            f"{key}.ratios={self.ratios}": self.ratios == "sensitivity",
+        }
+        for reason, needs in needing.items():
+            if needs and self.calibration_samples == 0:
+                raise ConfigError(f"{reason} needs calibration. Set {key}.calibration_samples to at least 1.")
+
+    def _check_pattern(self, key: str) -> None:
+        pattern = read_pattern(self.pattern)
+        if pattern is None:
+            return
+        if abs(self.amount - pattern.amount) > 1e-6:
+            raise ConfigError(
+                f"{key}.pattern={pattern} removes {pattern.amount:g} of the weights, and {key}.amount={self.amount:g}. "
+                f"Set {key}.amount={pattern.amount:g}."
+            )
+        if self.scope == "global" or self.ratios != "uniform":
+            raise ConfigError(
+                f"{key}.pattern={pattern} removes the same share of every layer. "
+                f"Set {key}.ratios=uniform, and {key}.scope to row or layer."
+            )
+        if self.score == "sparsegpt" and self.sparsegpt.column_block % pattern.of:
+            raise ConfigError(
+                f"{key}.sparsegpt.column_block={self.sparsegpt.column_block} cuts groups of {pattern.of}. "
+                f"Set it to a multiple of {pattern.of}."
+            )
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse a name pattern that fits no layer, and a model of which no layer can be pruned."""
+        from overwinter.sparsity.layers import choose_layers
+
+        choose_layers(model, self)
+
+    def open(self) -> Sparsifier:
+        """Make the sparsifier."""
+        from overwinter.sparsity.one_shot import OneShot
+
+        return OneShot(self)

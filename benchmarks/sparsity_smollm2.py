@@ -1,0 +1,119 @@
+"""SmolLM2-135M pruned: perplexity over dense inside and outside the calibration's domain, and KL to dense.
+
+Usage: ``sparsity_smollm2.py [--keep FOLDER] [METHOD ...]``. Results of earlier methods in the result file are kept, so
+that the table can be made in slices. With ``--keep`` pruned weights are kept with what they cost, for a later run to go
+on from. The model, the windows and the scores are those of `quantization_smollm2`; the settings are those of
+``overwinter -C pipelines/smollm2 run sparsify=wanda`` and ``sparsify=sparsegpt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import common
+import smollm2
+from overwinter.config import Project, compose, validate
+from overwinter.sparsity import Calibration, OneShotConfig
+from overwinter.sparsity.layers import choose_layers
+from overwinter.sparsity.one_shot import prune
+from quantization_smollm2 import Work
+
+NAME = "sparsity_smollm2"
+_BATCH = 8
+_ROOT = Path(__file__).parents[1]
+_CASE = Project(root=_ROOT / "pipelines/smollm2", configs=_ROOT / "configs", config_name="smollm2")
+SWAPS = 100
+
+Method = Callable[[Work, Any, Any, torch.Tensor], None]
+"""(work, model to prune in place, dense model, calibration windows)"""
+
+
+class OneShot:
+    """What the pipeline does for these overrides, on the calibration windows."""
+
+    def __init__(self, *overrides: str) -> None:
+        self._overrides = overrides
+
+    def __call__(self, work: Work, model: Any, _dense: Any, calibration: torch.Tensor) -> None:
+        """Prune ``model`` in place."""
+        name = "_".join(each.rpartition("=")[2].replace(":", "_") for each in self._overrides)
+        weights = work.kept_part(name, lambda: self._pruned(copy.deepcopy(model), calibration))
+        with torch.no_grad():
+            for layer, weight in weights.items():
+                model.get_submodule(layer).weight.copy_(weight)
+
+    def config(self) -> OneShotConfig:
+        """Return the group `sparsify`."""
+        config: OneShotConfig = validate(compose(_CASE, list(self._overrides))).sparsify
+        return config
+
+    def _pruned(self, model: Any, calibration: torch.Tensor) -> dict[str, torch.Tensor]:
+        config = self.config()
+        layers, _ = choose_layers(model, config)
+        prune(model, layers, list(torch.split(calibration, _BATCH)), config, Calibration(progress=_reported))
+        return {name: layer.get_parameter("weight").detach() for name, layer in layers.items()}
+
+
+def _reported(done: float, total: float) -> None:
+    print(f"pruned {done / total:.0%}", flush=True)
+
+
+def _one_shots() -> dict[str, Method]:
+    """Return both scores at 50 % and 2:4, each without and with swaps."""
+    patterns = {"50": "unstructured", "2_4": "2:4"}
+    refined = {"": 0, "_swaps": SWAPS}
+    return {
+        f"{score}_{name}{suffix}": OneShot(
+            f"sparsify={score}", f"sparsify.pattern={pattern}", f"sparsify.swaps={rounds}"
+        )
+        for name, pattern in patterns.items()
+        for score in ("wanda", "sparsegpt")
+        for suffix, rounds in refined.items()
+    }
+
+
+METHODS: dict[str, Method] = _one_shots()
+
+
+def zeros(model: Any) -> float:
+    """Return the share of zeros in the linear layers of the blocks."""
+    weights = [model.get_submodule(name).weight for name in smollm2.block_layers(model)]
+    return 1.0 - sum(int(each.count_nonzero()) for each in weights) / sum(each.numel() for each in weights)
+
+
+def main(names: list[str], keep: Path | None) -> None:
+    """Score the dense model and each method on the same windows, and write the table after each."""
+    torch.set_num_threads(2)
+    dense, tokenizer = smollm2.load()
+    windows = OneShot("sparsify=wanda").config().calibration_samples
+    calibration, scored = smollm2.calibration_windows(tokenizer, windows), smollm2.scored_windows(tokenizer)
+    reference = {domain: smollm2.reference(dense, each) for domain, each in scored.items()}
+    path = common.RESULTS / f"{NAME}.json"
+    rows: dict[str, Any] = json.loads(path.read_text())["rows"] if path.exists() else {}
+    for name in names or METHODS:
+        model, work = copy.deepcopy(dense), Work(keep=keep)
+        METHODS[name](work, model, dense, calibration)
+        cost = {key: sum(part[key] for part in work.parts.values()) for key in ("seconds", "cpu_seconds")}
+        row: dict[str, Any] = {**cost, "parts": work.parts, "calibration_windows": windows, "zeros": zeros(model)}
+        for domain, each in scored.items():
+            losses, logits = reference[domain]
+            scores, divergences = smollm2.score(model, each, logits)
+            row[domain] = smollm2.ratio(scores, losses) | {"kl_nats": sum(divergences) / len(divergences)}
+        rows[name] = row
+        print(name, row, flush=True)
+        common.write_result(NAME, {"dense": "dequantized Q4_1 GGUF", "threads": torch.get_num_threads(), "rows": rows})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument("--keep", type=Path)
+    arguments = parser.parse_args()
+    main(arguments.methods, arguments.keep)
