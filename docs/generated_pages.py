@@ -31,6 +31,7 @@ _ROOMS = [
     "budget",
     "ledger",
     "sweep",
+    "slurm",
     "report",
     "disclosure",
     "formats",
@@ -46,9 +47,11 @@ ones.
 
 def write_pages(configs: Path, folder: Path) -> None:
     """Write both pages into a folder; one that is as it was is left alone, so that it is not built anew."""
-    groups = sorted(path for path in configs.iterdir() if path.is_dir())
+    groups = sorted({path.parent for path in configs.rglob("*.yaml")} - {configs})
     pages = {
-        "settings": "\n".join([_SETTINGS_HEAD, *(_group(path) for path in groups)]),
+        "settings": "\n".join(
+            [_SETTINGS_HEAD, *(_group(path, path.relative_to(configs).as_posix()) for path in groups)]
+        ),
         "library": f"{_LIBRARY_HEAD}\n```{{eval-rst}}\n{_rooms()}\n```\n",
     }
     folder.mkdir(exist_ok=True)
@@ -73,14 +76,14 @@ def _rooms() -> str:
     return "\n\n".join(directives)
 
 
-def _group(folder: Path) -> str:
+def _group(folder: Path, name: str) -> str:
     options = sorted(folder.glob("*.yaml"))
-    return "\n".join([f"## {folder.name}\n", *(_option(path) for path in options)])
+    return "\n".join([f"## {name}\n", *(_option(path, name) for path in options)])
 
 
-def _option(path: Path) -> str:
+def _option(path: Path, group: str) -> str:
     text = path.read_text()
-    lines = [f"### {path.parent.name}={path.stem}\n", *_about(text.splitlines())]
+    lines = [f"### {group}={path.stem}\n", *_about(text.splitlines())]
     rows = list(_rows(text))
     if rows:
         lines += ["", "| key | value | |", "|---|---|---|", *rows]

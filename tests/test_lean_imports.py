@@ -11,6 +11,8 @@ LEAN = {
     "the command line": "import overwinter.cli; overwinter.cli.main(['compose', '--help'])",
     "composition": "from overwinter.config import find_project, compose; compose(find_project())",
     "the Hydra plugin": "import hydra_plugins.overwinter.plugin",
+    "the launchers": "import hydra_plugins.overwinter.launcher, hydra_plugins.overwinter.slurm_launcher",
+    "sweeps on Slurm": "import overwinter.slurm",
     "the pipeline": "import overwinter.pipeline",
     "the gate": "import overwinter.pipeline.gate, overwinter.budget",
     "the plan": "import overwinter.pipeline.plan, overwinter.pipeline.outlook",

@@ -48,6 +48,7 @@ LAYERS = (
     {"watching"},
     {"integrations"},
     {"sweep"},
+    {"slurm"},
     {"comparison"},
     {"report"},
     {"cli"},

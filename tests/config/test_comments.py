@@ -13,6 +13,7 @@ import yaml
 from overwinter.config.groups import SCHEMAS, Config
 from overwinter.config.groups.search import SearchSettings
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.groups.slurm import SlurmSettings
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import setting_of
 
@@ -36,13 +37,22 @@ class SweepOption:
 
 
 # Cases, which are primary configurations too, say why they set a value.
-FILES = sorted([*(CONFIGS / f"{name}.yaml" for name in PRIMARY), *CONFIGS.glob("*/*.yaml")])
+LAUNCHERS = {"overwinter_slurm": SlurmSettings}
+FILES = sorted(
+    [
+        *(CONFIGS / f"{name}.yaml" for name in PRIMARY),
+        *CONFIGS.glob("*/*.yaml"),
+        *CONFIGS.glob("hydra/launcher/*.yaml"),
+    ]
+)
 FILES = [path for path in FILES if path.parent.name not in OPEN]
 
 
 def schema_of(path):
     if path.parent == CONFIGS:
         return PRIMARY[path.stem]
+    if path.parent.name == "launcher":
+        return LAUNCHERS[path.stem]
     group = PACKAGES.get(path.parent.name, path.parent.name)
     if group == "sweep":
         return SweepOption

@@ -1,10 +1,12 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from overwinter.pipeline.signals import default_interrupts_handled, interrupts_handled
+from overwinter.pipeline.signals import default_interrupts_handled, ignored, interrupts_handled, restore_termination
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -64,3 +66,24 @@ def test_a_forked_child_ends_by_a_signal_as_before():
         time.sleep(0.1)
         os.kill(pid, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+
+def test_a_program_that_is_started_inside_ignores_what_its_starter_ignores_until_it_restores_it():
+    before = signal.getsignal(signal.SIGTERM)
+    code = (
+        "import signal\nfrom overwinter.pipeline.signals import restore_termination\n"
+        "print(signal.getsignal(signal.SIGTERM).name, signal.getsignal(signal.SIGUSR2).name)\n"
+        "restore_termination()\nprint(signal.getsignal(signal.SIGTERM).name)"
+    )
+    with ignored(signal.SIGTERM, signal.SIGUSR2):
+        signal.raise_signal(signal.SIGTERM)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SIG_IGN", "SIG_IGN", "SIG_DFL"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_handler_of_ones_own_is_not_taken_away():
+    with interrupts_handled(lambda: None):
+        own = signal.getsignal(signal.SIGTERM)
+        restore_termination()
+        assert signal.getsignal(signal.SIGTERM) is own

@@ -81,7 +81,9 @@ def test_the_number_of_trials_is_no_part_of_the_name(project):
 
 
 def test_another_launcher_is_refused():
-    with pytest.raises(ConfigError, match="needs the figures that hydra/launcher=overwinter returns"):
+    with pytest.raises(
+        ConfigError, match="needs the figures that hydra/launcher=overwinter, or overwinter_slurm, returns"
+    ):
         search_project(ARGUMENTS, SearchSettings(), hydra("hydra.BasicLauncher"), loader=None, launch=lambda *_: [])
 
 

@@ -1,11 +1,13 @@
 """Worker trees."""
 
+from pathlib import Path
+
 import pytest
 
 from overwinter.config import find_project
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.sweep.repository import find_repository
-from overwinter.sweep.trees import make_tree
+from overwinter.sweep.trees import copy_tree, make_tree
 
 
 def made(project, *, anew=False):
@@ -139,3 +141,27 @@ def test_a_tree_behind_a_link_is_refused(project, tmp_path, name):
     with pytest.raises(IntegrityError, match="is a link"):
         made(project)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_copy_of_a_tree_has_its_files_links_and_settings_and_follows_it(project, monkeypatch):
+    monkeypatch.setattr("overwinter.sweep.trees._LINKED_BYTES", 1000)
+    (project.root / "big.bin").write_bytes(b"x" * 2000)
+    cache = project.root / ".dvc" / "cache"
+    source = make_tree("source-s", project, find_repository(project), cache=cache)
+    copy = copy_tree(source, "node-0", cache=cache)
+    assert (copy.top / "big.bin").is_symlink()
+    assert copy.links == source.links == ["big.bin"]
+    assert copy.project.root == copy.top
+    assert copy.project.configs == copy.top / "configs"
+    local = Path(".dvc", "config.local")
+    assert (copy.top / local).read_text() == (source.top / local).read_text()
+    (copy.top / "outputs").mkdir()
+    (copy.top / "outputs" / "kept").write_text("")
+    (source.top / "stages" / "train.py").unlink()
+    (source.top / "new.txt").write_text("new")
+    copy_tree(source, "node-0", cache=cache)
+    assert not (copy.top / "stages" / "train.py").exists()
+    assert (copy.top / "new.txt").exists()
+    assert (copy.top / "outputs" / "kept").exists()
+    copy_tree(source, "node-0", cache=cache, anew=True)
+    assert not (copy.top / "outputs").exists()

@@ -6,9 +6,9 @@ completed job whose return value says so, so that the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,6 +17,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from overwinter.config.groups.sweep import LauncherConfig, SweepSettings
+
+if TYPE_CHECKING:
+    from overwinter.sweep.batches import RunPoints
 
 ConfigStore.instance().store(group="hydra/launcher", name="overwinter", node=LauncherConfig, provider="overwinter")
 
@@ -33,7 +36,7 @@ class OverwinterLauncher(Launcher):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = SweepSettings(**settings)
+        self._settings = self._checked(settings)
         self._config: DictConfig | None = None
         self.ended = self.total = 0
 
@@ -59,10 +62,20 @@ class OverwinterLauncher(Launcher):
         fixed = fixed_overrides(self._config.hydra)
         progress = sweep_progress_for(Console(stderr=True), fixed=fixed, ended=self.ended, total=self.total)
         try:
-            results = run_batch(job_overrides, self._config.hydra.overrides.task, self._settings, on_event=progress)
+            results = run_batch(
+                job_overrides, self._config.hydra.overrides.task, self._settings, on_event=progress, run=self._runner()
+            )
         finally:
             progress.close()
         return [_returned(result) for result in results]
+
+    def _checked(self, settings: Mapping[str, Any]) -> SweepSettings:
+        """Return the settings of this launcher."""
+        return SweepSettings(**settings)
+
+    def _runner(self) -> RunPoints | None:
+        """Return the function that runs the points; None for that of `overwinter.sweep`."""
+        return None
 
 
 def _returned(result: Any) -> JobReturn:

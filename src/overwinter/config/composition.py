@@ -22,8 +22,7 @@ from overwinter.errors import ConfigError, nearest
 
 _ONE_AT_A_TIME = threading.Lock()  # Hydra's state is one for the process
 
-SWEEPS = "sweep"
-"""The group of sweeps, which set keys of `hydra` only."""
+_HYDRA_ALONE = ("sweep", "hydra")  # groups that set keys of `hydra` only
 
 
 def compose(project: Project, overrides: Sequence[str] = (), *, from_environment: bool = False) -> str:
@@ -88,12 +87,12 @@ def refuse_swept(overrides: Sequence[str]) -> None:
 def configs_digest(configs: Path) -> str:
     """Return the SHA-256 of the names and contents of all YAML files under ``configs``.
 
-    Those of sweeps do not count: nothing of them is in params.yaml.
+    Those of sweeps and launchers do not count: nothing of them is in params.yaml.
     """
     digest = hashlib.sha256()
     for path in sorted(configs.rglob("*.yaml")):
         place = path.relative_to(configs)
-        if place.parts[0] == SWEEPS:
+        if place.parts[0] in _HYDRA_ALONE:
             continue
         content = path.read_bytes()
         digest.update(f"{place.as_posix()}\0{len(content)}\0".encode())

@@ -26,6 +26,7 @@ from overwinter.pipeline.locks import locked
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.reported import run_program
+from overwinter.pipeline.signals import restore_termination
 from overwinter.pipeline.stage import Stage
 from overwinter.pipeline.supervising import metered, signals_handled, status_of
 from overwinter.programs import explained
@@ -53,6 +54,7 @@ def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str]
 
 
 def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -> int:
+    restore_termination()  # dvc may have to outlive a signal that is meant for the stage
     watch_parent()
     emit("start", name)
     call = invocation(name, words)

@@ -20,6 +20,23 @@ def interrupts_handled(handle: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def ignored(*numbers: int) -> Iterator[None]:
+    """Ignore signals inside the context, as do programs that it starts; only the main thread may enter it."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def restore_termination() -> None:
+    """Let SIGTERM end this process and its children again, if whoever started it made them ignore it."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
 def default_interrupts_handled(handle: Callable[[int], None]) -> Iterator[None]:
     """Call ``handle`` with the number of each SIGINT and SIGTERM that the program itself does not handle.
 

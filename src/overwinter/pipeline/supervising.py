@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from overwinter.pipeline.supervised import Supervised
     from overwinter.pipeline.watch import Spent
 
+_ONE_REQUEST_S = 1.0  # a batch system's signal reaches the stage by itself, and once more through what started it
 STEP_PATIENCE_S = 2.0  # work that reported a step within this time is stopped at its next step
 
 
@@ -88,8 +90,13 @@ def status_of(error: BaseException) -> str:
 @contextlib.contextmanager
 def signals_handled(work: Supervised) -> Iterator[None]:
     """End the work on SIGINT or SIGTERM: at its next step, with a checkpoint; at once without steps or if repeated."""
+    asked_s = -math.inf
 
     def handle() -> None:
+        nonlocal asked_s
+        repeated_at_once, asked_s = time.monotonic() - asked_s < _ONE_REQUEST_S, time.monotonic()
+        if repeated_at_once:
+            return
         steps = time.monotonic() - work.last_progress_s < STEP_PATIENCE_S
         if not steps or work.interrupted:
             raise KeyboardInterrupt

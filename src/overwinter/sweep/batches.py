@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from overwinter.config import Project, find_project
 from overwinter.config.composition import hydra_set_aside
@@ -18,8 +18,9 @@ from overwinter.errors import ConfigError, nearest
 from overwinter.sweep.front import FRONT_FILE, find_front, write_front
 from overwinter.sweep.goal import make_goal
 from overwinter.sweep.points import Point, make_points
+from overwinter.sweep.recording import OnEvent
 from overwinter.sweep.results import INTERRUPTED, PointResult, read_sweep, sweep_folder
-from overwinter.sweep.running import OnEvent, run_points
+from overwinter.sweep.running import run_points
 
 _NAME_DIGITS = 8
 _NAMELESS = ("hydra.launcher.", "hydra.sweeper.trials=")
@@ -27,8 +28,28 @@ _SWEEP_GROUP = "sweep="
 _HYDRA = ("hydra.", "hydra/")
 
 
+class RunPoints(Protocol):
+    """Runs points and returns their results in the same order; see `run_points`."""
+
+    def __call__(
+        self,
+        project: Project,
+        points: Sequence[Point],
+        *,
+        settings: SweepSettings,
+        on_event: OnEvent,
+        overrides: Sequence[str] = (),
+    ) -> list[PointResult]:
+        """Run the points."""
+
+
 def run_batch(
-    jobs: Sequence[Sequence[str]], sweep_overrides: Sequence[str], settings: SweepSettings, *, on_event: OnEvent
+    jobs: Sequence[Sequence[str]],
+    sweep_overrides: Sequence[str],
+    settings: SweepSettings,
+    *,
+    on_event: OnEvent,
+    run: RunPoints | None = None,
 ) -> list[PointResult]:
     """Run the jobs of a batch in the project of the current folder, and return their results in the same order.
 
@@ -37,6 +58,7 @@ def run_batch(
         sweep_overrides: The overrides of the whole sweep, from which it is named if `settings.name` is None.
         settings: The sweep's settings.
         on_event: A function that gets every event, as in `run_points`.
+        run: Runs the points somewhere else; None for `run_points`.
 
     Raises:
         ConfigError: a job or a setting is invalid.
@@ -53,7 +75,7 @@ def run_batch(
         for point in {repr((each.config.data, each.config.model)): each for each in points}.values():
             check_data(point.config)
     words = without_hydra(sweep_overrides)
-    results = run_points(project, points, settings=settings, on_event=on_event, overrides=words)
+    results = (run or run_points)(project, points, settings=settings, on_event=on_event, overrides=words)
     _keep_goal(project, str(settings.name), points[0])
     if any(result.status == INTERRUPTED for result in results):
         raise KeyboardInterrupt

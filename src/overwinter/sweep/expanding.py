@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
 
-_LAUNCHER = "hydra/launcher=overwinter"
+_LAUNCHERS = "hydra/launcher="
+_LAUNCHER = f"{_LAUNCHERS}overwinter"
 _SWEEPER = "hydra/sweeper=overwinter_grid"
 _OTHER_SWEEPERS = ("hydra/sweeper=", "+sweep=", "sweep=")
 _MAPPINGS = tuple(f"hydra.sweeper.{name}{end}" for name in ("at_least", "at_most", "params") for end in ("=", "."))
@@ -46,13 +47,14 @@ class Expansion:
 
 
 def sweep_words(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides of a sweep with Overwinter's launcher, and with its sweeper unless they choose another.
+    """Return the overrides of a sweep with Overwinter's launcher and its sweeper, unless they choose others.
 
     A mapping such as `hydra.sweeper.at_least={accuracy: 0.9}` may add keys, which Hydra allows only with `++`.
     """
     chosen = any(each.startswith(_OTHER_SWEEPERS) for each in overrides)
     words = [f"++{each}" if each.startswith(_MAPPINGS) else each for each in overrides]
-    return [*words, _LAUNCHER, *([] if chosen else [_SWEEPER])]
+    launched = any(each.startswith(_LAUNCHERS) for each in overrides)
+    return [*words, *([] if launched else [_LAUNCHER]), *([] if chosen else [_SWEEPER])]
 
 
 def expand(project: Project, overrides: Sequence[str]) -> Expansion:

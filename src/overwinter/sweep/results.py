@@ -83,10 +83,15 @@ class PointRecord(PointFigures):
         figures = {name: getattr(result, name) for name in _FIGURES}
         return cls(name=point.name, overrides=point.overrides, keys=dict(point.keys), **figures)
 
-    def result(self, point: Point) -> PointResult:
-        """Return the recorded result of a point; nothing ran now."""
+    def result(self, point: Point, ran: Sequence[str] = ()) -> PointResult:
+        """Return the recorded result of a point.
+
+        Args:
+            point: The point.
+            ran: The stages that were executed now.
+        """
         figures = {name: getattr(self, name) for name in _FIGURES}
-        return PointResult(point=point, **figures | {"ran": ()})
+        return PointResult(point=point, **figures | {"ran": tuple(ran)})
 
 
 _FIGURES = tuple(PointFigures.__dataclass_fields__)

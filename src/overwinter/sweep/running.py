@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
@@ -23,6 +23,7 @@ from overwinter.pipeline.render import gate_name, render_dvc_yaml
 from overwinter.pipeline.reproduce import Reproduction, RunningDvc, new_run_id
 from overwinter.pipeline.signals import interrupts_handled
 from overwinter.sweep.points import Point
+from overwinter.sweep.recording import OnEvent, Recorder, experiment_name, experiment_text
 from overwinter.sweep.repository import Repository, find_repository
 from overwinter.sweep.results import (
     DONE,
@@ -30,14 +31,10 @@ from overwinter.sweep.results import (
     INTERRUPTED,
     REFUSED,
     SKIPPED,
-    PointRecord,
     PointResult,
-    SweepRecord,
     read_figures,
-    read_sweep,
     refuse_links,
     sweep_folder,
-    write_sweep,
 )
 from overwinter.sweep.scheduling import Schedule, shared_stages
 from overwinter.sweep.spending import Spending, read_budget_j
@@ -47,7 +44,6 @@ _POLL_S = 0.05
 _BUDGET_POLL_S = 1.0
 _PATIENCE_S = 30.0  # for what still runs when the sweep itself cannot go on, as on a full disk
 _DIED_TWICE = 2
-OnEvent = Callable[[dict[str, Any]], None]
 
 
 def run_points(
@@ -80,17 +76,24 @@ def run_points(
     folder = sweep_folder(project, name)
     refuse_links(*folder.glob("*"))
     spending = Spending(project, f"{name}/", read_budget_j(settings.budget))
-    with _alone(project) as lock:
+    with alone_in(project) as lock:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         different = list({each.name: each for each in points}.values())
-        run = _SweepRun(project, repository, different, settings, spending, on_event, lock, overrides)
+        recorder = Recorder(
+            project, repository, different, settings, spent=spending.spent_j, on_event=on_event, overrides=overrides
+        )
+        run = _SweepRun(project, repository, different, settings, spending, recorder, lock)
         results = run.results()
     return [results[point.name] for point in points]
 
 
 @contextlib.contextmanager
-def _alone(project: Project) -> Iterator[int]:
-    """Hold the project's lock on sweeps, and yield its file, which dvc inherits: an orphan still holds the lock."""
+def alone_in(project: Project) -> Iterator[int]:
+    """Hold the project's lock on sweeps, and yield its file, which dvc inherits: an orphan still holds the lock.
+
+    Raises:
+        RefusedError: another sweep of the project runs.
+    """
     path = project.state / "sweeps" / "lock"
     refuse_links(path)
     with contextlib.ExitStack() as stack:
@@ -173,36 +176,26 @@ class _SweepRun:
         points: list[Point],
         settings: SweepSettings,
         spending: Spending,
-        on_event: OnEvent,
+        recorder: Recorder,
         lock: int,
-        overrides: Sequence[str],
     ) -> None:
         self._project, self._repository, self._points = project, repository, points
         self._name = settings.name or "sweep"
         self._folder = sweep_folder(project, self._name)
-        self._on_event, self._lock = on_event, lock
+        self._recorder, self._lock = recorder, lock
         # One more than run stages at once: a point starts while the one before it is being closed.
         self._workers = [_Worker(number=number) for number in range(settings.workers + 1)]
         self._at_once = settings.workers
         self._spending = spending
         self._schedule = Schedule([point.keys for point in points], self._spending.order(points))
-        self._results: dict[int, PointResult] = {}
         self._deaths: dict[int, int] = {}
         self._stopping = False
         self._over_budget = ""
-        if (earlier := read_sweep(project, self._name)) is not None:
-            earlier.check_same(overrides)
-        self._record = SweepRecord(
-            name=self._name,
-            until=settings.until,
-            commit=repository.head,
-            overrides=tuple(sorted(overrides)),
-            points=() if earlier is None else earlier.without_replaced(points).points,
-        )
 
     def results(self) -> dict[str, PointResult]:
         """Run everything, and return the results by the points' names."""
-        self._take_earlier()
+        for number in self._recorder.take_earlier():
+            self._schedule.drop(number)
         for worker in self._workers[: len(self._schedule.waiting)]:
             worker.tree = self._made_tree(worker)  # all of the same files, whatever the user edits meanwhile
             worker.recall()
@@ -222,22 +215,11 @@ class _SweepRun:
         for point in list(self._schedule.waiting):
             status = SKIPPED if self._over_budget else INTERRUPTED
             self._schedule.drop(point)
-            self._note(point, PointResult(point=self._points[point], status=status, message=self._over_budget))
-        write_sweep(self._project, self._record)
-        return {result.point.name: result for result in self._results.values()}
+            self._recorder.note(PointResult(point=self._points[point], status=status, message=self._over_budget))
+        self._recorder.write()
+        return self._recorder.by_name()
 
     # Starting.
-
-    def _take_earlier(self) -> None:
-        """Take the results of points that an earlier run of this sweep finished, and that are still experiments."""
-        records = {record.name: record for record in self._record.points}
-        for number, point in enumerate(self._points):
-            record = records.get(point.name)
-            if record is None or record.status != DONE or dict(record.keys) != dict(point.keys):
-                continue
-            if record.experiment and self._repository.experiment(record.experiment):
-                self._schedule.drop(number)
-                self._note(number, record.result(point))
 
     def _start_some(self) -> bool:
         """Start points on idle workers, as far as there are any, and return whether something runs."""
@@ -247,7 +229,7 @@ class _SweepRun:
                 break
             if (failed := self._schedule.failed_before(number)) is not None:
                 self._schedule.drop(number)
-                self._finish(number, self._not_tried(number, *failed))
+                self._recorder.finish(self._not_tried(number, *failed))
             elif self._refused_by_budget(number):
                 break
             else:
@@ -286,10 +268,10 @@ class _SweepRun:
             run_id=worker.run_id,
             log=self._folder / "logs" / f"{point.name}.log",
             targets=["--single-item", *alone] if alone else [gate_name(list(point.keys)[-1])],
-            environment={"DVC_ROOT": str(self._project.root), "DVC_EXP_NAME": experiment_name(point)},
+            environment={"DVC_ROOT": str(self._project.root), "DVC_EXP_NAME": experiment_name(point.name)},
             inherited=[self._lock],
         )
-        self._tell("point", point, status="started")
+        self._recorder.tell("point", point, status="started")
 
     def _tree(self, worker: _Worker, *, anew: bool) -> Tree:
         return self._made_tree(worker, anew=anew) if worker.tree is None or anew else worker.tree
@@ -324,7 +306,7 @@ class _SweepRun:
                 freed = True
             elif event["event"] == "end" and event["stage"] == stages[-1] and event["exit_code"] == EXIT_DONE:
                 worker.closing = freed = True
-            self._on_event({**event, "point": self._points[worker.point].name})
+            self._recorder.pass_on(event, self._points[worker.point])
         if ended:
             self._conclude(worker, worker.dvc.outcome())
         return ended or freed
@@ -342,14 +324,15 @@ class _SweepRun:
             worker.holds = worker.makes
             self._schedule.commit(number, list(point.keys))
             self._schedule.end(number)
-            self._finish(number, self._saved(worker, outcome, tuple(stages)))
+            self._recorder.finish(self._saved(worker, outcome, tuple(stages)))
         elif self._stopping:
             status = SKIPPED if self._over_budget else INTERRUPTED
             self._end(number, outcome, status, stages, self._over_budget or outcome.message)
         elif self._may_try_again(number, outcome):
             self._deaths[number] = self._deaths.get(number, 0) + 1
             self._schedule.put_back(number)
-            self._tell("say", point, text=f"its worker died; it starts again in a new tree ({outcome.message})")
+            text = f"its worker died; it starts again in a new tree ({outcome.message})"
+            self._recorder.tell("say", point, text=text)
         elif outcome.exit_code == EXIT_REFUSED:
             self._end(number, outcome, REFUSED, stages, outcome.message)
         else:
@@ -372,34 +355,16 @@ class _SweepRun:
         point = self._points[number]
         self._schedule.end(number, at if at in point.keys else None)
         result = PointResult(point=point, status=status, message=message, run_id=outcome.run_id, ran=tuple(stages))
-        self._finish(number, result)
+        self._recorder.finish(result)
 
     def _saved(self, worker: _Worker, outcome: Reproduction, stages: tuple[str, ...]) -> PointResult:
         point, tree = self._points[worker.point], worker.tree
         assert tree is not None  # noqa: S101 -- for the type checker
-        name = experiment_name(point)
-        message = f"overwinter sweep {self._name}: {' '.join(point.overrides) or 'the configuration as it is'}"
+        name = experiment_name(point.name)
+        message = experiment_text(self._name, point.overrides)
         self._repository.save(name, tree.top, message=message, without=tree.links)
         figures: dict[str, Any] = read_figures(tree.project.outputs, list(point.keys))
         return PointResult(point=point, status=DONE, run_id=outcome.run_id, experiment=name, ran=stages, **figures)
-
-    def _finish(self, number: int, result: PointResult) -> None:
-        self._note(number, result)
-        write_sweep(self._project, self._record)
-
-    def _note(self, number: int, result: PointResult) -> None:
-        self._results[number] = result
-        order = [point.name for point in self._points]
-        self._record = self._record.with_points([PointRecord.of(result)], order)
-        self._tell_end(result)
-
-    def _tell(self, kind: str, point: Point, **details: Any) -> None:
-        counts = {"finished": len(self._results), "total": len(self._points)}
-        self._on_event({"event": kind, "point": point.name, "stage": "", "time_s": time.time(), **counts, **details})
-
-    def _tell_end(self, result: PointResult) -> None:
-        spent_j = sum(self._spending.spent_j().values()) if result.run_id else 0.0
-        self._tell("point", result.point, status=result.status, message=result.message, result=result, spent_j=spent_j)
 
     # Stopping.
 
@@ -450,8 +415,3 @@ def committed_before(program: str, stages: Sequence[str]) -> Sequence[str]:
         return stages[: stages.index(program)]
     judged = next((stage for stage in stages if gate_name(stage) == program), None)
     return () if judged is None else stages[: stages.index(judged) + 1]
-
-
-def experiment_name(point: Point) -> str:
-    """Return the name of a point's DVC experiment; a point that two sweeps have in common is one experiment."""
-    return f"point-{point.name}"

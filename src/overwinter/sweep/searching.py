@@ -23,7 +23,7 @@ from overwinter.sweep.space import Job, read_space
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
-_LAUNCHER = "OverwinterLauncher"
+_LAUNCHERS = (".OverwinterLauncher", ".SlurmLauncher")
 
 
 def search_project(
@@ -47,10 +47,10 @@ def search_project(
     Raises:
         ConfigError: a setting, a range or a job is invalid, or the launcher is another one.
     """
-    if not str(hydra.launcher.get("_target_", "")).endswith(f".{_LAUNCHER}"):
+    if not str(hydra.launcher.get("_target_", "")).endswith(_LAUNCHERS):
         raise ConfigError(
-            "hydra/sweeper=overwinter needs the figures that hydra/launcher=overwinter returns. Select that launcher, "
-            "or start the search by `overwinter run -m`."
+            "hydra/sweeper=overwinter needs the figures that hydra/launcher=overwinter, or overwinter_slurm, returns. "
+            "Select one of them, or start the search by `overwinter run -m`."
         )
     check_settings(settings, key="hydra.sweeper")
     project = find_project()

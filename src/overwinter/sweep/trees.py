@@ -28,7 +28,8 @@ from overwinter.sweep.repository import Repository, without_check
 from overwinter.sweep.results import refuse_links
 
 _LINKED_BYTES = 50 * 10**6  # larger files are links into the project
-_OWN = ("outputs", "dvc.lock", ".overwinter", ".dvc/tmp", ".dvc/config.local", ".dvc/cache")
+_LOCAL_CONFIG = ".dvc/config.local"
+_OWN = ("outputs", "dvc.lock", ".overwinter", ".dvc/tmp", _LOCAL_CONFIG, ".dvc/cache")
 
 
 @dataclass(kw_only=True)
@@ -79,11 +80,11 @@ class Tree:
                 self.links.append(os.path.relpath(here, self.top))
 
 
-def make_tree(number: int, main: Project, repository: Repository, *, cache: Path, anew: bool = False) -> Tree:
+def make_tree(name: int | str, main: Project, repository: Repository, *, cache: Path, anew: bool = False) -> Tree:
     """Make a worker's tree, or bring an earlier one up to date with the user's repository.
 
     Args:
-        number: The worker's number.
+        name: The worker's number, or the tree's name.
         main: The user's project.
         repository: Its repository.
         cache: The folder of DVC's cache.
@@ -93,24 +94,55 @@ def make_tree(number: int, main: Project, repository: Repository, *, cache: Path
         IntegrityError: the folder is a link.
         OverwinterError: the disk is full, or the folder cannot be written.
     """
-    top = main.state / "sweeps" / "trees" / str(number)
+    top = _made_top(main, name, anew=anew)
+    within = main.root.resolve().relative_to(repository.top.resolve())
+    configs = Path(os.path.normpath(top / within / os.path.relpath(main.configs, main.root)))
+    project = Project(root=top / within, configs=configs, config_name=main.config_name)
+    tree = Tree(top=top, main=main, project=project)
+    return _filled(tree, _wanted(main, repository), repository.top, cache)
+
+
+def copy_tree(source: Tree, name: str, *, cache: Path, anew: bool = False) -> Tree:
+    """Make a copy of a tree that nothing runs in, or bring an earlier copy up to date; errors as of `make_tree`.
+
+    Args:
+        source: A tree with the files of the repository as they were when it was made.
+        name: The name of the copy.
+        cache: The folder of DVC's cache.
+        anew: Whether to start without what an earlier run left in it.
+    """
+    top = _made_top(source.main, name, anew=anew)
+    root, configs = (top / path.relative_to(source.top) for path in (source.project.root, source.project.configs))
+    project = Project(root=root, configs=configs, config_name=source.project.config_name)
+    files = {
+        os.path.relpath(Path(folder, each), source.top)
+        for folder, folders, names in os.walk(source.top)
+        for each in [*names, *(within for within in folders if Path(folder, within).is_symlink())]
+    }
+    own = os.path.relpath(source.project.root / _LOCAL_CONFIG, source.top)
+    tree = Tree(top=top, main=source.main, project=project, links=list(source.links))
+    return _filled(tree, files - {own}, source.top, cache)
+
+
+def _made_top(main: Project, name: int | str, *, anew: bool) -> Path:
+    top = main.state / "sweeps" / "trees" / str(name)
     refuse_links(top.parent, top)
     try:
         if anew:
             shutil.rmtree(top, ignore_errors=True)
             top.with_name(f"{top.name}.index").unlink(missing_ok=True)
         top.mkdir(parents=True, exist_ok=True)
-        within = main.root.resolve().relative_to(repository.top.resolve())
-        configs = Path(os.path.normpath(top / within / os.path.relpath(main.configs, main.root)))
-        tree = Tree(
-            top=top,
-            main=main,
-            project=Project(root=top / within, configs=configs, config_name=main.config_name),
-        )
-        _copy(tree, _wanted(main, repository), repository.top)
-        _write_local_config(tree, cache)
     except OSError as error:
         raise write_error(top, error) from error
+    return top
+
+
+def _filled(tree: Tree, files: Iterable[str], source: Path, cache: Path) -> Tree:
+    try:
+        _copy(tree, files, source)
+        _write_local_config(tree, cache)
+    except OSError as error:
+        raise write_error(tree.top, error) from error
     return tree
 
 
@@ -200,4 +232,4 @@ def _write_local_config(tree: Tree, cache: Path) -> None:
         f"[{section}]\n" + "".join(f"    {name} = {value}\n" for name, value in local.items(section))
         for section in local.sections()
     ]
-    write_text(tree.project.root / ".dvc" / "config.local", "".join(lines))
+    write_text(tree.project.root / _LOCAL_CONFIG, "".join(lines))
