@@ -103,16 +103,9 @@ def _points(project: Project, arguments: argparse.Namespace) -> list[SweepPoint]
 def _up_to(point: SweepPoint, until: str | None) -> SweepPoint:
     from dataclasses import replace
 
-    from overwinter.errors import nearest
+    from overwinter.pipeline.render import stages_until
 
-    names = list(point.config.pipeline.stages)
-    if until is None:
-        return point
-    if until not in names:
-        raise ConfigError(
-            f"--until {until}: there is no such stage. Stages: {', '.join(names)}.{nearest(until, names)}"
-        )
-    kept = names[: names.index(until) + 1]
+    kept = stages_until(until, point.config)
     return replace(point, keys={stage: key for stage, key in point.keys.items() if stage in kept})
 
 

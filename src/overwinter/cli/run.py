@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from overwinter.cli import sweep, sweep_front
-from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError, nearest
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
 
 if TYPE_CHECKING:
-    from overwinter.config import Config, Project
+    from overwinter.config import Project
     from overwinter.ledger import ExecutionRecord
     from overwinter.pipeline.plan import PipelinePlan
     from overwinter.pipeline.reproduce import Reproduction
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         return sweep.run(arguments)
     sweep.refuse_stray(arguments, but=("until",))
     from overwinter.config import find_project, load_config
+    from overwinter.pipeline.render import stages_until
     from overwinter.report import summarize
     from overwinter.report.headline import headline_of
 
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = _reproduced(project, sweep_front.picked_overrides(arguments), arguments.until)
     executions = _executions(project, outcome.run_id)
     config = load_config(project)
-    rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, headline_of(config))
+    stages = stages_until(arguments.until, config)
+    rows = summarize(project.outputs, stages, outcome.ran, executions, headline_of(config))
     if arguments.json:
         print(json.dumps({"run_id": outcome.run_id, "stages": [row.to_json() for row in rows]}, indent=2))
     else:
@@ -111,29 +113,18 @@ def _attempt(project: Project, overrides: Sequence[str], until: str | None) -> R
     from rich.console import Console
 
     from overwinter.pipeline.composing import write_rendered
-    from overwinter.pipeline.render import render_dvc_yaml
+    from overwinter.pipeline.render import gate_name, render_dvc_yaml, stages_until
     from overwinter.pipeline.reproduce import reproduce
     from overwinter.report import progress_for
 
     plan = _look_ahead(project, overrides)
-    targets = () if until is None else (_gate_of(until, plan.config),)
+    targets = () if until is None else (gate_name(stages_until(until, plan.config)[-1]),)
     write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
     progress = progress_for(Console(stderr=True))
     try:
         return reproduce(project, progress, targets=targets)
     finally:
         progress.close()
-
-
-def _gate_of(stage: str, config: Config) -> str:
-    from overwinter.pipeline.render import gate_name
-
-    stages = list(config.pipeline.stages)
-    if stage not in stages:
-        raise ConfigError(
-            f"--until {stage}: there is no such stage. Stages: {', '.join(stages)}.{nearest(stage, stages)}"
-        )
-    return gate_name(stage)
 
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:

@@ -16,6 +16,7 @@ from typing import Any
 
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
+from overwinter.errors import ConfigError, nearest
 from overwinter.models.hub import HUB
 from overwinter.paths import PACKAGE
 from overwinter.pipeline.code import code_files, code_parameters
@@ -69,6 +70,22 @@ def rendered_stage(name: str, config: Config, project: Project) -> dict[str, Any
 def gate_name(stage: str) -> str:
     """Return the name in dvc.yaml of the gate after ``stage``."""
     return f"gate-{stage}"
+
+
+def stages_until(stage: str | None, config: Config) -> list[str]:
+    """Return the pipeline's stages up to one; without one, all.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    stages = list(config.pipeline.stages)
+    if stage is None:
+        return stages
+    if stage not in stages:
+        raise ConfigError(
+            f"--until {stage}: there is no such stage. Stages: {', '.join(stages)}.{nearest(stage, stages)}"
+        )
+    return stages[: stages.index(stage) + 1]
 
 
 def stage_out(stage: str, out: str) -> str:
