@@ -34,10 +34,10 @@ from overwinter.files import write_json
 NAME = "sparsity_fashion"
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / ".overwinter" / "benchmarks" / NAME
-EPOCHS = "train.epochs=5"
+EPOCHS = "train.epochs=3"
 COMMON = ["threads=1", "train.precision=bf16"]
 SPARSE = [
-    *(EPOCHS, "sparsify=magnitude", "sparsify.amount=0.8", "sparsify.fit.epochs=3"),
+    *(EPOCHS, "sparsify=magnitude", "sparsify.amount=0.8", "sparsify.fit.epochs=1"),
     *("sparsify.fit.batch_size=128", "sparsify.fit.precision=bf16"),
 ]
 PER_CHANNEL = "{bits: 8, group_size: null, symmetric: true}"
@@ -90,7 +90,7 @@ def from_scratch(seed: int) -> dict[str, Row]:
 
 
 def kept(folder: Path, make: Callable[[], Row]) -> Row:
-    """Return the row of an earlier run, or make it: a run that was cut short goes on after its last model."""
+    """Return the row of an earlier run, or make it: a run that was cut short goes on where it was."""
     path = folder.with_suffix(".json")
     if not path.exists():
         write_json(path, make())
@@ -124,6 +124,7 @@ def trained(config: Config, source: data.Data, folder: Path) -> Row:
         device=torch.device("cpu"),
         threads=1,
         hooks=sparse.hooks,
+        checkpoints=folder.with_suffix(".checkpoints"),
     )
     cpu_s = time.process_time() - begun
     images = source.split("train").singles(1)[0]
@@ -154,6 +155,7 @@ def pruned(config: Config, source: data.Data, folder: Path) -> Row:
             weight=settings.distillation_weight,
             temperature=settings.distillation_temperature,
         ),
+        checkpoints=folder / "sparse.checkpoints",
     )
     cpu_s = time.process_time() - begun
     saved = save(config, source, model, folder / "sparse")
@@ -207,6 +209,7 @@ def summary(rows: Mapping[str, Mapping[str, Row]]) -> dict[str, Any]:
         spread = STUDENT_95[len(lost)] * statistics.stdev(lost) / math.sqrt(len(lost))
         sizes = [rows[method][seed]["size_bytes"] / rows["dense"][seed]["size_bytes"] for seed in seeds]
         found[method] = {
+            "seeds": len(seeds),
             "accuracy": statistics.mean(rows[method][seed]["accuracy"] for seed in seeds),
             "accuracy_dense": statistics.mean(rows["dense"][seed]["accuracy"] for seed in seeds),
             "lost_points": statistics.mean(lost),

@@ -1,17 +1,20 @@
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from overwinter.config import check_settings
+from overwinter.config import Project, check_settings, compose, validate
 from overwinter.config.groups import SCHEMAS
 from overwinter.errors import ConfigError
 from overwinter.registries import SPARSIFIERS
 from overwinter.sparsity import Channels, Magnitude, OneShot, SparsifyConfig
-from overwinter.sparsity.settings import NoSparsifyConfig, SparseGptConfig
+from overwinter.sparsity.settings import NoSparsifyConfig, SparseGptConfig, SparseTrainConfig, train_schema
+
+ROOT = Path(__file__).parents[2]
 
 
 def check(chosen):
@@ -44,8 +47,6 @@ def test_a_value_out_of_range_is_named(magnitude_config, key, value):
 
 
 def test_the_fine_tuning_is_checked_too(channels_config, settings):
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match=r"sparsify\.fit\.epochs=0"):
         check(channels_config(fit=replace(settings, epochs=0)))
 
@@ -109,3 +110,23 @@ def test_one_shot_has_no_fine_tuning(one_shot_config):
 def test_one_shot_settings_that_contradict_each_other_are_refused(one_shot_config, changes, message):
     with pytest.raises(ConfigError, match=message):
         check(one_shot_config(**changes))
+
+
+def test_training_sparse_from_the_start_has_its_own_schema():
+    assert train_schema({"sparse": {"amount": 0.9}}) is SparseTrainConfig
+    assert train_schema({"epochs": 3}).__name__ == "TrainConfig"
+    assert train_schema({"qat": {"rounding": "straight_through"}}).__name__ == "QatTrainConfig"
+    with pytest.raises(ConfigError, match=r"train\.sparse and train\.qat cannot be trained together"):
+        train_schema({"sparse": {}, "qat": {}})
+
+
+def test_no_stage_may_train_again_what_was_sparse_from_the_start():
+    project = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
+    train = validate(compose(project, ["train=rigl", "sparsify=none"])).train
+    assert train.sparse_from_start().amount == 0.9
+    with pytest.raises(ConfigError, match=r"sparsify\.method=channels would train the others too"):
+        validate(compose(project, ["train=rigl"]))
+    with pytest.raises(ConfigError, match=r"train\.sparse trains from fresh weights"):
+        replace(train, method="pretrained").check("train")
+    with pytest.raises(ConfigError, match=r"train\.sparse\.amount=1"):
+        validate(compose(project, ["train=rigl", "sparsify=none", "train.sparse.amount=1"]))

@@ -204,3 +204,12 @@ def test_unknown_names_are_found_before_the_model_is_read(tmp_path, llama, name)
 def test_a_device_that_is_not_there_is_refused_before_the_model_is_read(tmp_path, llama):
     with pytest.raises(ConfigError, match="which cannot compute on device=cuda:0: torch can use 0 CUDA devices"):
         run(tmp_path, *llama, "model.root=/nowhere", "device=cuda:0", "quantize=none")
+
+
+def test_training_sparse_from_the_start_reports_its_zeros_and_operations(tmp_path):
+    stage = run(tmp_path, "train=rigl", "sparsify=none", "train.batch_size=256", "train.sparse.skip=[head]")
+    assert stage.metrics["sparsity"] == pytest.approx(0.9, abs=0.02)
+    assert 0.1 < stage.metrics["training_flops"] / stage.metrics["training_flops_dense"] < 0.6
+    assert "keeps all weights: head: named in train.sparse.skip" in stage.lines
+    description = models.load_description(stage.out())
+    assert stage.metrics["size_bytes"] < 0.5 * models.unpacked_bytes(description)
