@@ -46,6 +46,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
     config = stage.config
     awareness = ow.training.make_aware(model, config.train)
     sparse = ow.sparsity.start_sparse(model, config.train, seed=config.seed)
+    shrinking = shrinking_hooks(stage, model, data.split("train"))
     result = ow.training.fit(
         model,
         data.split("train"),
@@ -56,7 +57,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         device=ow.training.pick_device(config.device),
         threads=config.threads,
         trusted=config.trusted_targets,
-        hooks=[*awareness.hooks, *sparse.hooks],
+        hooks=[*awareness.hooks, *sparse.hooks, *shrinking],
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
@@ -79,6 +80,16 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
             result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
         ),
     )
+
+
+def shrinking_hooks(stage: ow.pipeline.Stage, model: Module, train: ow.data.Split) -> list[ow.sparsity.Shrinking]:
+    """Return the hook that removes channels while the model is trained, if `train.shrink` asks for it."""
+    if stage.config.train.shrink is None:
+        return []
+    hook = ow.sparsity.Shrinking(model, train, stage.config.train.shrink)
+    for layer, reason in hook.left_alone.items():
+        stage.log(f"keeps its channels: {layer}: {reason}")
+    return [hook]
 
 
 def taken(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from overwinter.data import InMemory, Split
+from overwinter.models import CausalLanguageModel, load_model, save_model
 from overwinter.models.adapting import adapt
-from overwinter.sparsity import find_channel_groups
-from overwinter.sparsity.surgery import keep_channels, silence_channels
+from overwinter.signature import Signature
+from overwinter.sparsity import Channels, find_channel_groups
+from overwinter.sparsity.channels import working_groups
+from overwinter.sparsity.surgery import Cut, remove_channels, silence_channels
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 
@@ -19,14 +23,14 @@ SMALL = {
 }  # fmt: skip
 TEXTS, CLASSES, PICTURES = "ForCausalLM", "ForSequenceClassification", "ForImageClassification"
 FAMILIES = {
-    "bert": (CLASSES, SMALL, TOKENS, 3),
-    "llama": (TEXTS, SMALL | {"num_key_value_heads": 2}, TOKENS, 2),
+    "bert": (CLASSES, SMALL, TOKENS, 5),
+    "llama": (TEXTS, SMALL | {"num_key_value_heads": 2}, TOKENS, 4),
     "opt": (TEXTS, SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}, TOKENS, 2),
     "gpt2": (TEXTS, {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64}, TOKENS, 0),
-    "vit": (PICTURES, SMALL | {"image_size": 32, "patch_size": 8}, IMAGES, 2),
+    "vit": (PICTURES, SMALL | {"image_size": 32, "patch_size": 8}, IMAGES, 4),
     "convnext": (PICTURES, {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}, IMAGES, 4),
     "resnet": (PICTURES, {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"},
-               IMAGES, 2),
+               IMAGES, 4),
 }  # fmt: skip
 
 
@@ -38,18 +42,48 @@ def built(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_half_of_the_hidden_units_go_and_the_rest_answers_as_if_they_were_silent(family):
+def test_half_of_what_can_go_goes_and_the_rest_answers_as_if_it_were_silent(family):
     model, examples, expected = built(family)
     smaller, silenced = built(family)[0], built(family)[0]
     groups, left_alone = find_channel_groups(model, examples)
+    groups = working_groups(model, groups, examples, left_alone)
     assert len(groups) == expected
-    for group in groups:
-        keep = torch.arange(0, group.count, 2)
-        keep_channels(smaller, group, keep)
-        silence_channels(silenced, group, keep)
+    cuts = [Cut(group=group, keep=torch.arange(0, group.count, 2)) for group in groups]
+    remove_channels(smaller, cuts)
+    silence_channels(silenced, cuts)
     with torch.no_grad():
         torch.testing.assert_close(smaller(examples), silenced(examples), atol=1e-4, rtol=1e-4)
     smaller.train()(examples).sum().backward()
     producers = {name for group in groups for name in group.producers}
     assert not producers.intersection(left_alone)
     assert {n for n, module in model.named_modules() if type(module) is torch.nn.Linear} <= producers | set(left_alone)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "vit"])
+def test_heads_go_with_all_queries_that_read_them(family):
+    model, examples, _ = built(family)
+    heads = [group for group in find_channel_groups(model, examples)[0] if group.kind == "heads"]
+    assert [(group.count, len(group.producers)) for group in heads] == [(2 if family == "llama" else 4, 3)] * 2
+
+
+def test_a_language_models_configuration_names_the_heads_that_are_left(channels_config, tmp_path):
+    model = CausalLanguageModel(config={"model_type": "llama", **SMALL, "num_key_value_heads": 2}).eval()
+    tokens = TOKENS["input_ids"]
+    sparsifier = Channels(channels_config())
+    sparsifier.prepare(model, Split(InMemory(tokens, tokens)))
+    sizes = {key: model.config[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")}
+    assert sizes == {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    assert model.config["intermediate_size"] == 24
+    signature = Signature.of_one([9])
+    save_model(tmp_path, model, variant="sparse", model_config={}, signature=signature, lineage={})
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path, trusted=[])(tokens), model(tokens))
+
+
+def test_heads_stay_where_a_language_models_configuration_cannot_name_fewer(channels_config):
+    model = CausalLanguageModel(config={"model_type": "llama", **SMALL}).eval()
+    sparsifier = Channels(channels_config(skip=["*.layers.0.self_attn.q_proj"]))
+    sparsifier.prepare(model, Split(InMemory(TOKENS["input_ids"], TOKENS["input_ids"])))
+    report = sparsifier.report(model)
+    assert {layer.name.rpartition(".")[2] for layer in report.layers} == {"gate_proj", "up_proj"}
+    assert "configuration" in report.left_alone["network.model.layers.1.self_attn.q_proj"]

@@ -46,6 +46,15 @@ def test_a_value_out_of_range_is_named(magnitude_config, key, value):
         check(magnitude_config(**{key: value}))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("amount", 1.0), ("amount_of", "weights"), ("ratio", "layer"), ("structures", ["rows"]), ("multiple_of", 0)],
+)
+def test_a_value_of_channels_out_of_range_is_named(channels_config, key, value):
+    with pytest.raises(ConfigError, match=f"sparsify.{key}="):
+        check(channels_config(**{key: value}))
+
+
 def test_the_fine_tuning_is_checked_too(channels_config, settings):
     with pytest.raises(ConfigError, match=r"sparsify\.fit\.epochs=0"):
         check(channels_config(fit=replace(settings, epochs=0)))

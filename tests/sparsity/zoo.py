@@ -344,3 +344,63 @@ class Encoder(nn.Module):
         tokens, _ = self.attention(tokens, tokens, tokens)
         states, _ = self.memory(tokens)
         return self.head(torch.relu(self.hidden(states[:, -1])))
+
+
+class Attention(nn.Module):
+    """Attention written out with several heads, two of queries for each of keys and values, and no residual."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(64, 32), nn.Linear(64, 16), nn.Linear(64, 16)
+        self.out, self.head = nn.Linear(32, 12), nn.Linear(12, 2)
+
+    def forward(self, images):
+        tokens = images.flatten(2)
+        batch, length, _ = tokens.shape
+        query, key, value = (
+            layer(tokens).view(batch, length, -1, 8).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        key, value = (each[:, :, None].expand(-1, -1, 2, -1, -1).reshape(batch, -1, length, 8) for each in (key, value))
+        scores = torch.softmax(query @ key.transpose(-1, -2) / 8**0.5, dim=-1)
+        tokens = (scores @ value).transpose(1, 2).reshape(batch, length, -1)
+        return self.head(self.out(tokens).mean(1))
+
+
+class Fused(nn.Module):
+    """Queries, keys and values from one layer, rotated by position, through torch's own attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out, self.head = nn.Linear(64, 48), nn.Linear(16, 64), nn.Linear(64, 2)
+        self.register_buffer("rotation", torch.rand(3, 4))
+
+    def forward(self, images):
+        tokens = images.flatten(2)
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, -1, 4)).permute(2, 0, 3, 1, 4)
+        query, key = query * self.rotation, torch.cat([-key[..., 2:], key[..., :2]], dim=-1) * self.rotation
+        read = functional.scaled_dot_product_attention(query, key, value)
+        return self.head((tokens + self.out(read.transpose(1, 2).flatten(2))).mean(1))
+
+
+class Residual(nn.Module):
+    """Two residual blocks on one stream, of which the second is concatenated with what it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.inner, self.outer = nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1, bias=False)
+        self.grow, self.head = nn.Conv2d(8, 4, 1), nn.Linear(12, 2)
+
+    def forward(self, images):
+        stream = functional.relu(self.norm(self.stem(images)))
+        stream = stream + self.outer(functional.relu(self.inner(stream)))
+        return self.head(torch.cat([stream, self.grow(stream)], dim=1).mean((2, 3)))
+
+
+def new(kind):
+    """A model whose normalisations have seen something, so that they are no identities."""
+    torch.manual_seed(1)
+    model = globals()[kind]().train()
+    for _ in range(3):
+        model(torch.randn(6, 3, 8, 8) * 2 + 1)
+    return model.eval()

@@ -71,13 +71,13 @@ if TYPE_CHECKING:
     from overwinter.models.gguf_integers import read_integers
     from overwinter.models.given import is_given, save_given
     from overwinter.models.grid import Codes, Grid
-    from overwinter.models.hooks import StepHook
+    from overwinter.models.hooks import ShrinkingHook, StepHook
     from overwinter.models.huggingface import leading_tokens, pretrained, pretrained_tokenizer, save_tokenizer
     from overwinter.models.integer import IntegerConv2d, IntegerEmbedding, IntegerLayer, IntegerLinear, embedding_factor
     from overwinter.models.keeping import given_file, write_given
     from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.pretrained_model import PretrainedModel
-    from overwinter.models.resizing import replace_tensors
+    from overwinter.models.resizing import RESIZABLE_LAYERS, declare_sizes, replace_tensors, resize_layers
     from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, drop_negative_zeros, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from overwinter.models.weights_file import read_weights, unpacked_bytes, write_weights
 
 __all__ = [
+    "RESIZABLE_LAYERS",
     "AwareLayer",
     "CausalLanguageModel",
     "Codes",
@@ -98,6 +99,7 @@ __all__ = [
     "IntegerLinear",
     "Positional",
     "PretrainedModel",
+    "ShrinkingHook",
     "StepHook",
     "adapt",
     "already_verified",
@@ -107,6 +109,7 @@ __all__ = [
     "copy_module",
     "count_parameters",
     "counted_sparsity",
+    "declare_sizes",
     "drop_negative_zeros",
     "embedding_factor",
     "find_signature",
@@ -131,6 +134,7 @@ __all__ = [
     "rebuild_model",
     "replace_layer",
     "replace_tensors",
+    "resize_layers",
     "save_given",
     "save_model",
     "save_tokenizer",
@@ -160,6 +164,8 @@ _HOMES = {
     "IntegerLinear": "integer",
     "Positional": "adapting",
     "PretrainedModel": "pretrained_model",
+    "RESIZABLE_LAYERS": "resizing",
+    "ShrinkingHook": "hooks",
     "StepHook": "hooks",
     "adapt": "adapting",
     "already_verified": "description",
@@ -193,7 +199,9 @@ _HOMES = {
     "read_weights": "weights_file",
     "rebuild_model": "building",
     "replace_layer": "swapping",
+    "declare_sizes": "resizing",
     "replace_tensors": "resizing",
+    "resize_layers": "resizing",
     "save_given": "given",
     "save_model": "storage",
     "save_tokenizer": "huggingface",

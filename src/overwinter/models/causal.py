@@ -69,6 +69,38 @@ class CausalLanguageModel(nn.Module):
         declared = self.config.get("max_position_embeddings", self.config.get("n_positions"))
         return declared if type(declared) is int else None
 
+    def declare_sizes(self) -> bool:
+        """Name the heads and hidden units that the layers have now in the configuration, if it can.
+
+        Returns:
+            whether a model of that configuration has the very shapes of this one; else it stays as it was.
+        """
+        config = self.config | self._counted()
+        with torch.device("meta"):
+            rebuilt = CausalLanguageModel(config=config, random_weights=False)
+        found, wanted = ({name: each.shape for name, each in one.state_dict().items()} for one in (rebuilt, self))
+        if found != wanted:
+            return False
+        self.config = config
+        for key, value in self._counted().items():
+            setattr(self.network.config, key, value)
+        return True
+
+    def _counted(self) -> dict[str, int]:
+        """Return the sizes of the first block's layers, by the keys of most configurations."""
+        layers = {name.rpartition(".")[2]: each for name, each in reversed([*self.network.named_modules()])}
+        attention = next(
+            (each for each in self.network.modules() if isinstance(getattr(each, "head_dim", None), int)), None
+        )
+        sizes = {"head_dim": int(attention.head_dim)} if attention is not None else {}
+        for key, layer in (("num_attention_heads", "q_proj"), ("num_key_value_heads", "k_proj")):
+            if sizes and isinstance(layers.get(layer), nn.Linear):
+                sizes[key] = layers[layer].out_features // sizes["head_dim"]
+        for layer in ("up_proj", "fc1"):
+            if isinstance(layers.get(layer), nn.Linear):
+                sizes["intermediate_size"] = layers[layer].out_features
+        return sizes
+
     def saved_as(self) -> dict[str, Any]:
         """Return the ``model_config`` for `save_model`, with which it loads on any machine."""
         return {

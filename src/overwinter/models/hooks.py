@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -29,3 +29,11 @@ class StepHook(Protocol):
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore the state."""
+
+
+@runtime_checkable
+class ShrinkingHook(StepHook, Protocol):
+    """A hook that makes tensors of the model smaller; parameters stay the objects that they were."""
+
+    def use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the optimizer whose state has to be made smaller with the parameters."""

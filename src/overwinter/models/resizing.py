@@ -10,20 +10,28 @@ from torch import nn
 from overwinter.errors import IntegrityError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-RESIZABLE_LAYERS = (nn.Linear, *_CONVOLUTIONS, *_NORMALISATIONS)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMALISATIONS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
+RESIZABLE_LAYERS = (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_TRANSPOSED, *_NORMALISATIONS)
+"""Layers whose sizes are those of their tensors."""
 
 
 def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Replace parameters and buffers of a layer and update its declared sizes.
 
+    A parameter stays the object that it was, so that layers which share it, and its optimizer, have the new one too.
+
     Args:
-        layer: a Linear, a convolution or a batch normalisation; changed in place.
+        layer: one of `RESIZABLE_LAYERS`; changed in place.
         tensors: name (``weight``, ``bias``, ``running_mean``, ...) -> its new value.
     """
     for name, tensor in tensors.items():
         old = getattr(layer, name)
-        if isinstance(old, nn.Parameter):
+        if type(tensor) is torch.Tensor and isinstance(old, nn.Parameter):
+            old.data, old.grad = tensor, None
+        elif isinstance(old, nn.Parameter):
             setattr(layer, name, nn.Parameter(tensor, requires_grad=old.requires_grad))
         else:
             setattr(layer, name, tensor)
@@ -55,6 +63,14 @@ def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None
             resized[name] = torch.empty(list(shape), dtype=tensor.dtype, device=tensor.device)
         if resized:
             replace_tensors(module, resized)
+    declare_sizes(model)
+
+
+def declare_sizes(model: nn.Module) -> None:
+    """Update, in place, the declared sizes of all layers, also of those that share a resized parameter."""
+    for module in model.modules():
+        if isinstance(module, RESIZABLE_LAYERS):
+            _declare_sizes(module)
 
 
 def _own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -65,10 +81,14 @@ def _declare_sizes(layer: nn.Module) -> None:
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, _CONVOLUTIONS):
-        depthwise = layer.groups == layer.in_channels > 1
+        depthwise, made_of_each = layer.groups == layer.in_channels > 1, layer.out_channels // layer.groups
         layer.out_channels = layer.weight.shape[0]
-        layer.groups = layer.out_channels if depthwise else layer.groups
+        layer.groups = layer.out_channels // made_of_each if depthwise else layer.groups
         layer.in_channels = layer.weight.shape[1] * layer.groups
+    elif isinstance(layer, _TRANSPOSED):
+        layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
+    elif isinstance(layer, nn.Embedding):
+        layer.embedding_dim = layer.weight.shape[1]
     elif isinstance(layer, _NORMALISATIONS):
         sized = layer.weight if layer.weight is not None else layer.running_mean
         layer.num_features = len(sized) if sized is not None else layer.num_features

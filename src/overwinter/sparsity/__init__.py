@@ -3,8 +3,9 @@
 - `Sparsifier` is the protocol; the `SparsifyConfig` that ``sparsify.method`` names opens it.
 - `Magnitude` zeroes single weights while the model is fine-tuned: the `MaskHook` raises the sparsity along
   the cubic schedule and holds the masks to the end.
-- `Channels` physically removes channels and hidden units before the fine-tuning, so that any device gains;
-  `find_channel_groups` says which can be removed, and why others can't.
+- `Channels` physically removes channels, attention heads and hidden units before the fine-tuning, so that any device
+  gains; `find_channel_groups` says which can be removed, and why others can't. `Shrinking` removes them while a model
+  is trained.
 - `hold_masks` holds the zeros that a model has, whatever made them, while it is trained.
 - `distill_weights` and `reconstruct_blocks` fit the kept weights to the dense model, end to end or block by block.
 - `start_sparse` trains with few weights from the first step on (RigL), before any sparsifier: ``train.sparse``.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
+    from overwinter.sparsity.channel_amounts import flops_per_sample
     from overwinter.sparsity.channels import Channels
     from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
     from overwinter.sparsity.distillation import distill_weights
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from overwinter.sparsity.report import LayerReport, SparsityReport
     from overwinter.sparsity.rigl import SparseTraining, TrainingFlops, start_sparse
     from overwinter.sparsity.settings import FineTunedSparsifyConfig, OneShotConfig, SparsifyConfig
+    from overwinter.sparsity.shrinking import Shrinking
 
 __all__ = [
     "BlockError",
@@ -47,6 +50,7 @@ __all__ = [
     "MaskHook",
     "OneShot",
     "OneShotConfig",
+    "Shrinking",
     "SparseTraining",
     "Sparsifier",
     "SparsifyConfig",
@@ -54,6 +58,7 @@ __all__ = [
     "TrainingFlops",
     "distill_weights",
     "find_channel_groups",
+    "flops_per_sample",
     "hold_masks",
     "reconstruct_blocks",
     "start_sparse",
@@ -71,6 +76,7 @@ _HOMES = {
     "LayerReport": "report",
     "Magnitude": "magnitude",
     "MaskHook": "magnitude",
+    "Shrinking": "shrinking",
     "SparseTraining": "rigl",
     "OneShot": "one_shot",
     "OneShotConfig": "settings",
@@ -80,6 +86,7 @@ _HOMES = {
     "TrainingFlops": "rigl",
     "distill_weights": "distillation",
     "find_channel_groups": "dependencies",
+    "flops_per_sample": "channel_amounts",
     "hold_masks": "masks",
     "reconstruct_blocks": "reconstruction",
     "start_sparse": "rigl",

@@ -41,6 +41,8 @@ class SparsityReport:
         asked: share to remove from the layers that were not left unchanged, 0 to 1.
         layers: one per layer from which something was to be removed.
         left_alone: layer name -> why nothing was removed from it.
+        asked_of: of what the share was asked: the unit, or ``flops``.
+        flops: floating-point operations for a sample, before and after; None: they are the same.
     """
 
     method: str
@@ -48,6 +50,8 @@ class SparsityReport:
     asked: float
     layers: tuple[LayerReport, ...]
     left_alone: Mapping[str, str]
+    asked_of: str | None = None
+    flops: tuple[int, int] | None = None
 
     @property
     def reached(self) -> float:
@@ -61,6 +65,8 @@ class SparsityReport:
             "method": self.method,
             "unit": self.unit,
             "asked": self.asked,
+            "asked_of": self.asked_of or self.unit,
+            "flops_per_sample": None if self.flops is None else dict(zip(("before", "after"), self.flops, strict=True)),
             "reached": self.reached,
             "layers": {
                 layer.name: {

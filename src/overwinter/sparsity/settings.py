@@ -95,9 +95,29 @@ class MagnitudeConfig(FineTunedSparsifyConfig):
 
 @dataclass
 class ChannelsConfig(FineTunedSparsifyConfig):
-    """Channels and hidden units physically removed, by the norm of their weights, so that a CPU gains too."""
+    """Channels, heads and hidden units physically removed, by the norm of their weights, so that a CPU gains too."""
 
-    amount: float = setting("share of each layer's channels, 0 to below 1", at_least=0, below=1)
+    amount: float = setting("share of what amount_of names, 0 to below 1", at_least=0, below=1)
+    amount_of: str = setting(
+        "channels: of those that can go; flops: of the model's floating-point operations for a sample",
+        choices=("channels", "flops"),
+        default="channels",
+    )
+    ratio: str = setting(
+        "uniform: the same share of every layer; global: all ranked together, each against its layer's mean",
+        choices=("uniform", "global"),
+        default="uniform",
+    )
+    structures: list[str] = setting(
+        "what goes: channels of convolutions, heads of attention, neurons (hidden units) of linear layers",
+        choices=("channels", "heads", "neurons"),
+        default_factory=lambda: ["channels", "heads", "neurons"],
+    )
+    multiple_of: int = setting(
+        "what stays is a multiple of it where it was one: kernels compute 8 or 16 channels at once",
+        at_least=1,
+        default=1,
+    )
 
     def open(self) -> Sparsifier:
         """Make the sparsifier."""

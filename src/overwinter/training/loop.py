@@ -21,7 +21,7 @@ from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, Split
 from overwinter.data.seeding import seed_globally
 from overwinter.errors import OverwinterError
-from overwinter.models import StepHook
+from overwinter.models import ShrinkingHook, StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
 from overwinter.training.checkpoints import Checkpoints
@@ -114,6 +114,9 @@ class _Fit:
         self.loss = loss if loss is not None else TaskLoss(task)
         self.progress = progress
         optimizer = make_optimizer(model, settings, trusted=trusted)
+        for hook in self.hooks:
+            if isinstance(hook, ShrinkingHook):
+                hook.use_optimizer(optimizer)
         self.schedule = make_schedule(optimizer, settings, self.total, trusted=trusted)
         self.state = FitState(model, optimizer, self.hooks, headline=task.headline.name)
         purpose = {
@@ -214,6 +217,9 @@ class _Fit:
             return False
         tensors, progress = found
         self._advance_schedule(progress["step"], [record["validation_loss"] for record in progress["history"]])
+        self.state.resize(tensors)
+        if self.layout is fast_layout:
+            laid_out(self.state.model)
         self.state.take_up(tensors, progress)
         return True
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from overwinter.models import StepHook, unique_state
+from overwinter.models import StepHook, resize_layers, unique_state
 from overwinter.training.optimizer_state import load_state, split_state
 from overwinter.training.result import EpochRecord
 
@@ -108,6 +108,10 @@ class FitState:
         for number, hook in enumerate(self.hooks):
             named.update(_prefixed(f"hook.{number}", hook.state_dict()))
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in named.items()}
+
+    def resize(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Make the model's layers as small as they were in a checkpoint, after channels were removed."""
+        resize_layers(self.model, {name: list(tensor.shape) for name, tensor in _under("model", tensors).items()})
 
     def take_up(self, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""

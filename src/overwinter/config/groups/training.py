@@ -45,6 +45,26 @@ class FitConfig:
 
 
 @dataclass
+class ShrinkConfig:
+    """Channels removed while training, so that the rest of it is cheaper."""
+
+    amount: float = setting(
+        "share of the FLOPs for a sample that is gone in the end, 0 to below 1", at_least=0, below=1
+    )
+    at: list[float] = setting("after which shares of all steps channels go, each time an equal part", above=0, below=1)
+    ratio: str = setting(
+        "uniform: the same share of every layer; global: all ranked together, each against its layer's mean",
+        choices=("uniform", "global"),
+        default="uniform",
+    )
+    multiple_of: int = setting(
+        "what stays is a multiple of it where it was one: kernels compute 8 or 16 channels at once",
+        at_least=1,
+        default=1,
+    )
+
+
+@dataclass
 class TrainConfig(FitConfig):
     """The stage `train`."""
 
@@ -54,9 +74,17 @@ class TrainConfig(FitConfig):
         choices=("fit", "pretrained"),
         default="fit",
     )
+    shrink: ShrinkConfig | None = setting(
+        "channels removed while training: {amount: 0.5, at: [0.1, 0.2, 0.3]}; null keeps all", default=None
+    )
 
     def check(self, key: str) -> None:
         """Check constraints that the fields' types and `setting`s cannot express."""
+        if self.shrink is not None and (not self.shrink.at or sorted(set(self.shrink.at)) != self.shrink.at):
+            raise ConfigError(f"{key}.shrink.at={self.shrink.at} must name shares of the training in ascending order.")
+        others = {"qat": self.quantization_aware(), "sparse": self.sparse_from_start()}
+        for name in (name for name, other in others.items() if self.shrink is not None and other is not None):
+            raise ConfigError(f"{key}.shrink removes channels for which {key}.{name} keeps a tensor. Set only one.")
 
     def quantization_aware(self) -> Any:
         """Return the settings of quantization-aware training (`overwinter.training.qat`); None for plain training."""

@@ -85,6 +85,7 @@ class QatTrainConfig(TrainConfig):
 
     def check(self, key: str) -> None:
         """Refuse what `qat` refuses, and weights that are not trained."""
+        super().check(key)
         if self.method == "pretrained":
             raise ConfigError(f"{key}.qat trains the model for its grids, and {key}.method=pretrained does not.")
         self.qat.check(f"{key}.qat")

@@ -1,0 +1,120 @@
+"""How many channels go from each group: a share of the channels, or as many as take a share of the FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from overwinter.errors import ConfigError
+from overwinter.inputs import TensorInputs, take
+from overwinter.models import copy_module
+from overwinter.sparsity.dependencies import HEADS, ChannelGroup
+from overwinter.sparsity.surgery import Cut, channel_importance, remove_channels
+
+_STEPS = 256  # shares that are told apart when FLOPs are asked for
+
+Kept = Callable[[float], list[int]]
+"""Share -> how many channels of each group stay."""
+
+
+def flops_per_sample(model: nn.Module, examples: TensorInputs) -> int:
+    """Return the floating-point operations that torch counts for one sample, two for a product and its sum.
+
+    Args:
+        model: in evaluation mode.
+        examples: real samples (batch, ...).
+    """
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(take(examples, slice(1)))
+    return int(counter.get_total_flops())
+
+
+def choose_cuts(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    examples: TensorInputs,
+    *,
+    amount: float,
+    amount_of: str,
+    ratio: str,
+    multiple_of: int,
+    key: str = "sparsify",
+) -> list[Cut]:
+    """Return what to remove from each group, the least important channels first; at least one of each stays.
+
+    Args:
+        model: not changed.
+        groups: of this model.
+        examples: real samples (batch, ...).
+        amount: share to remove, 0 to below 1.
+        amount_of: ``channels``, or ``flops``, of which as few channels go as take the share.
+        ratio: ``uniform`` takes the same share of every group; ``global`` ranks all channels together, each against
+            the mean of its group.
+        multiple_of: the number of channels that stay is a multiple of it where it was one.
+        key: of these settings, for messages.
+
+    Raises:
+        ConfigError: all that can be removed does not take the share of the FLOPs.
+    """
+    scores = [channel_importance(model, group) for group in groups]
+    kept = _kept(groups, scores, ratio, multiple_of)
+
+    def cuts(share: float) -> list[Cut]:
+        return [
+            Cut(group=group, keep=score.topk(count).indices.sort().values)
+            for group, score, count in zip(groups, scores, kept(share), strict=True)
+        ]
+
+    if amount_of == "channels":
+        return cuts(amount)
+    return cuts(_share_for(model, cuts, examples, amount, key))
+
+
+def _kept(groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], ratio: str, multiple_of: int) -> Kept:
+    relative = [score / score.mean().clamp_min(torch.finfo(score.dtype).tiny) for score in scores]
+    ranked = torch.cat([torch.empty(0), *relative]).sort().values
+
+    def uniform(share: float) -> list[int]:
+        return [_rounded(group, group.count * (1.0 - share), multiple_of) for group in groups]
+
+    def together(share: float) -> list[int]:
+        removed = round(share * len(ranked))
+        least = ranked[removed] if removed < len(ranked) else torch.tensor(torch.inf)
+        stays = [int((score >= least).sum()) for score in relative]
+        return [_rounded(group, count, multiple_of) for group, count in zip(groups, stays, strict=True)]
+
+    choices: Mapping[str, Kept] = {"uniform": uniform, "global": together}
+    return choices[ratio]
+
+
+def _rounded(group: ChannelGroup, kept: float, multiple_of: int) -> int:
+    step = multiple_of if group.kind != HEADS and group.count % multiple_of == 0 else 1
+    return min(group.count, max(step, round(kept / step) * step))
+
+
+def _share_for(
+    model: nn.Module, cuts: Callable[[float], list[Cut]], examples: TensorInputs, amount: float, key: str
+) -> float:
+    """Return the smallest share of channels whose removal takes a share of the FLOPs."""
+    dense = flops_per_sample(model, examples)
+
+    def removed(step: int) -> float:
+        smaller = copy_module(model)
+        remove_channels(smaller, cuts(step / _STEPS))
+        return 1.0 - flops_per_sample(smaller, examples) / dense
+
+    most = removed(_STEPS)
+    if most < amount:
+        raise ConfigError(
+            f"{key}.amount: {amount:.3g} of the FLOPs cannot be removed; without every channel, head and neuron that "
+            f"can go, it is {most:.3g}. Lower it, or leave fewer layers out."
+        )
+    low, high = -1, _STEPS  # too few, and enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if removed(middle) >= amount else (middle, high)
+    return high / _STEPS
