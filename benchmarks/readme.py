@@ -239,11 +239,24 @@ def _language_rows() -> Iterator[Row]:
     for name, (peer, target) in _PERPLEXITIES.items():
         what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name} ({peer})"
         yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", target
+    yield from _sparse_language_rows()
     recovered = rows["int4_distilled"]
     what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
     yield from _token_rows()
     yield from _memory_rows()
+
+
+def _sparse_language_rows() -> Iterator[Row]:
+    if not (RESULTS / "sparsity_smollm2.json").exists():  # it takes a quiet machine the better part of an hour
+        return
+    rows = result("sparsity_smollm2")["rows"]
+    for name, (what, target) in _PRUNED.items():
+        if name in rows:
+            label = f"SmolLM2-135M pruned, perplexity over dense in / out of domain: {what}"
+            value = " / ".join(f"{rows[name][domain]['ratio']:.3f}" for domain in ("in", "out"))
+            divergence = " / ".join(f"{rows[name][domain]['kl_nats']:.2f}" for domain in ("in", "out"))
+            yield label, f"{value} (KL {divergence} nats, {rows[name]['cpu_seconds']:.0f} CPU-s)", target
 
 
 def _memory_rows() -> Iterator[Row]:
@@ -344,6 +357,17 @@ _PERPLEXITIES = {  # our method -> the peer's, target
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
     "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
+}
+# method of sparsity_smollm2 -> what it is, target: llm-compressor's on the same windows
+_PRUNED = {
+    "wanda_50": ("half, Wanda", "1.725 / 2.434"),
+    "wanda_50_swaps": ("half, Wanda and swaps", "below Wanda"),
+    "sparsegpt_50": ("half, SparseGPT", "1.396 / 2.647"),
+    "sparsegpt_50_swaps": ("half, SparseGPT and swaps", "below SparseGPT"),
+    "wanda_2_4": ("2:4, Wanda", "3.743 / 8.057"),
+    "wanda_2_4_swaps": ("2:4, Wanda and swaps", "below Wanda"),
+    "sparsegpt_2_4": ("2:4, SparseGPT", "1.855 / 7.921"),
+    "sparsegpt_2_4_swaps": ("2:4, SparseGPT and swaps", "below SparseGPT"),
 }
 _SEARCHES = {"gp": "gp", "TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"}
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import counted_sparsity
+from overwinter.models import counted_sparsity, pages
 from overwinter.sparsity import Calibrated, Calibration, OneShot
 from tests.support.decoders import decoder, tokens
 
@@ -160,6 +160,20 @@ def test_it_is_the_same_again_and_on_another_device(one_shot_config, train):
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name])
         assert torch.equal(tensor == 0, states[2][name] == 0)
+
+
+def test_a_large_models_weights_change_on_disk(one_shot_config, train, monkeypatch):
+    pruned = []
+    for small in (0.25, 0.0):
+        monkeypatch.setattr(pages, "_SMALL", small)
+        torch.manual_seed(0)
+        model = Convolutions().eval()
+        before = model.head.weight.data_ptr()
+        prune(one_shot_config(), model, train)
+        assert (model.head.weight.data_ptr() == before) == (small > 0)
+        pruned.append(model.state_dict())
+    for name, tensor in pruned[0].items():
+        assert torch.equal(tensor, pruned[1][name])
 
 
 def test_progress_rises_to_the_end(one_shot_config, convolutions, train):

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from overwinter.models.integer import IntegerConv2d, IntegerEmbedding, IntegerLayer, IntegerLinear, embedding_factor
     from overwinter.models.keeping import given_file, write_given
     from overwinter.models.layer_weights import computed_weights, fixed_weights
+    from overwinter.models.pages import keep_changes_on_disk
     from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import RESIZABLE_LAYERS, declare_sizes, replace_tensors, resize_layers
     from overwinter.models.signature import find_signature
@@ -121,6 +122,7 @@ __all__ = [
     "is_conv1d",
     "is_finite",
     "is_given",
+    "keep_changes_on_disk",
     "leading_tokens",
     "load_description",
     "load_model",
@@ -187,6 +189,7 @@ _HOMES = {
     "is_conv1d": "counting",
     "is_finite": "state",
     "is_given": "given",
+    "keep_changes_on_disk": "pages",
     "leading_tokens": "huggingface",
     "load_description": "description",
     "load_model": "storage",

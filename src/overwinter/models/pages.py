@@ -1,6 +1,6 @@
 """Memory-mapped weights of a checkpoint: the kernel reads pages on use, and may drop them at any time.
 
-A model that is quantized block by block is then never in memory as a whole.
+A model that is quantized, or pruned, block by block is then never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
+_SMALL = 0.25  # of the memory
 _WIDENED = (torch.bfloat16, torch.float16)  # exact in float32
 
 
@@ -34,6 +35,18 @@ def mapped_weights(folder: Path, known: Mapping[str, torch.Tensor]) -> dict[str,
     if not _fit(weights, known):
         return None
     return _widened(weights)
+
+
+def keep_changes_on_disk(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Move the float32 values of parameters that will be changed in place to unnamed files, unless they are small.
+
+    A change to mapped pages of a checkpoint would stay in memory. Small is less than a quarter of that, all together.
+    """
+    changed = [each for each in parameters if each.dtype == torch.float32]
+    if sum(each.nbytes for each in changed) < _SMALL * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        return
+    for each in changed:
+        each.data = _scratch(each.numel()).view(each.shape).copy_(each.data)
 
 
 def _files(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ from overwinter.calibration.walk import Gait, walk_blocks
 from overwinter.data import Split
 from overwinter.errors import OverwinterError
 from overwinter.inputs import TensorInputs, to_arrays
-from overwinter.models import StepHook, is_finite
+from overwinter.models import StepHook, is_finite, keep_changes_on_disk
 from overwinter.progress import Progress, part
 from overwinter.sparsity.amounts import find_amounts
 from overwinter.sparsity.layers import choose_layers
@@ -127,6 +127,7 @@ def prune(
         measuring: Progress = part(progress, _WRITING, _MEASURING)
         amounts = find_amounts(model, layers, batches, config, device=device, progress=measuring)
         work = Pruning(model, amounts, config)
+        keep_changes_on_disk(layers[name].get_parameter("weight") for name in amounts)
         if batches:
             gait = Gait(follows=True, compares=False, quickly=True)
             pruning = part(progress, _MEASURING, 1.0)
