@@ -80,8 +80,9 @@ def test_a_missing_partition_names_those_that_exist(slurm):
         check_accepted(["--partition=x"], setting=KEY)
 
 
-def test_a_full_queue_is_no_reason_not_to_begin(slurm):
-    slurm.change(refuse="QOSMaxSubmitJobPerUserLimit")
+@pytest.mark.parametrize("said", ["QOSMaxSubmitJobPerUserLimit", "Requested node configuration is not available"])
+def test_a_full_queue_and_drained_nodes_are_no_reason_not_to_begin(slurm, said):
+    slurm.change(refuse=said)
     check_accepted([], setting=KEY)
 
 

@@ -129,6 +129,14 @@ def test_a_refused_setting_submits_nothing(world):
     assert not world.slurm.jobs
 
 
+def test_a_mistake_that_is_found_late_leaves_no_job_behind(world):
+    world.slurm.change(refuse="Requested node configuration is not available", room=1)
+    with pytest.raises(ConfigError, match="Change its partition, cpus, mem_gb, gpus"):
+        world.run()
+    assert [job["state"] for job in world.slurm.jobs.values()] == ["CANCELLED"]
+    assert world.folder.read_places() == {}
+
+
 def test_a_controller_that_falls_silent_is_waited_for(world):
     world.each_look = lambda: world.slurm.change(silent=world.looks in (2, 3, 4))
     assert world.run() == ["done"] * 4

@@ -21,7 +21,7 @@ ClusterName=overwinter
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={control_port}
 SlurmdPort={node_port}
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 SlurmUser=root
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -35,7 +35,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=100000,batch_sched_delay=1
 ReturnToService=2
-KillWait=10
+KillWait=30
 OverTimeLimit=0
 MpiDefault=none
 MinJobAge=300
@@ -67,17 +67,6 @@ def cluster() -> Iterator[dict[str, str]]:
             _run_until_end([program, "-D"], stack, folder, variables)
         _wait_until_idle(variables, folder)
         yield environment
-
-
-def start_node(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the node's daemon again, after a test has killed it."""
-    return subprocess.Popen(
-        [str(_found("slurmd")), "-D"],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def _start_munge(folder: Path, stack: contextlib.ExitStack) -> None:

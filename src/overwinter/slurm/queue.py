@@ -47,6 +47,7 @@ _MISTAKES = {  # Slurm's words -> the setting to look at
     "Invalid feature": "options",
     "unrecognized option": "options",
 }
+_MAYBE_LATER = "Requested node configuration is not available"  # said also while all nodes are drained
 _NO_ENERGY = ("", "0", str(2**64 - 2), str(2**64 - 1))  # and Slurm's two words for an unknown number
 
 
@@ -138,7 +139,7 @@ def explained(said: str, *, setting: str) -> OverwinterError:
 
 
 def check_accepted(flags: Sequence[str], *, setting: str) -> None:
-    """Ask Slurm whether it would take a job, without submitting one.
+    """Ask Slurm whether it would take a job, without submitting one; it finds some mistakes only in a real one.
 
     Args:
         flags: Options of sbatch.
@@ -148,7 +149,7 @@ def check_accepted(flags: Sequence[str], *, setting: str) -> None:
         OverwinterError: it would not; a ConfigError if a setting is wrong.
     """
     done = _run(["sbatch", "--test-only", *flags, "--wrap=true"])
-    if done.returncode != 0:
+    if done.returncode != 0 and _MAYBE_LATER not in done.stderr:
         error = explained(done.stderr, setting=setting)
         if not isinstance(error, QueueFullError):  # the queue may be free when a job is submitted
             raise error

@@ -162,9 +162,9 @@ class _SlurmRun:
             with self._signals():
                 self._go_on()
             self._say_accounting()
-        for point in list(self._left.values()):
+        for point in self._left.values():
             job = "its jobs go on in Slurm, and the same command follows them"
-            self._end(PointResult(point=point, status=INTERRUPTED, message=job))
+            self._recorder.note(PointResult(point=point, status=INTERRUPTED, message=job))
         self._recorder.write()
         return self._recorder.by_name()
 
@@ -223,13 +223,18 @@ class _SlurmRun:
 
     def _submit(self, *, first: bool = False) -> None:
         """Submit what is needed and not in the queue, as far as Slurm takes it."""
-        programs = self._programs()
+        programs, before = self._programs(), set(self._places)
         try:
             while arrays := next_arrays(programs, self._places, largest=self._largest):
                 for array in arrays:
                     places = self._submitter.submit(array, self._places)
                     self._places |= places
                     self._submitted_s |= dict.fromkeys(places, time.time())
+                    self._folder.write_places(self._places)  # a command that is killed now knows its jobs later
+        except ConfigError:  # what the first jobs of a mistaken setting wait for will never come
+            cancel(job_name(self._places.pop(each)) for each in self._places.keys() - before)
+            self._folder.write_places(self._places)
+            raise
         except QueueFullError as error:
             waiting = sum(each not in self._places for each in programs)
             self._say_once("full", f"{error}. {waiting} of {len(programs)} jobs follow as others end")
@@ -237,8 +242,6 @@ class _SlurmRun:
             if first and not self._places:
                 raise
             self._say_once("silent", str(error))
-        finally:
-            self._folder.write_places(self._places)
 
     def _take_ended(self) -> None:
         """Take the records of programs that have ended."""
