@@ -23,6 +23,12 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "figures.md")
 
 _PERPLEXITY_LIMITS = (1.015 * 1.005, 1.10 * 1.005)  # in and out of the domain; of a runtime half a percent more
 
+_SPARSE = {
+    "sparse_80": "80 % of the weights zero, distilled",
+    "sparse_80_int8": "the same in int8",
+    "rigl_90": "90 % zero from the first step on (RigL)",
+}
+_SPARSE_SIZES = {"sparse_80_int8": "0.10"}
 _PAYS = 0.995  # of dense's; above, it is shown as no saving
 
 Row = tuple[str, str, str]  # quantity, measured value, target
@@ -186,6 +192,29 @@ def _fashion_rows() -> Iterator[Row]:
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
     yield from _training_rows()
+
+
+def _sparsity_rows() -> Iterator[Row]:
+    storage = result("sparse_storage")
+    ratios = {row["dtype"]: f"{row['size_ratio']:.2f}" for row in storage["rows"] if row["density"] == 0.2}
+    yield f"80 % zeros, bytes over dense's: {', '.join(ratios)}", ", ".join(ratios.values()), ""
+    for row in storage["rows"]:
+        what = f"unpacked, GB/s of dense bytes a core: {row['dtype']}, {1 - row['density']:.0%} zeros"
+        yield what, f"{row['unpacked_gb_per_s']:.2f}", f"{storage['asked_gb_per_s']}"
+    yield from _sparse_fashion_rows()
+
+
+def _sparse_fashion_rows() -> Iterator[Row]:
+    if not (RESULTS / "sparsity_fashion.json").exists():  # it takes a quiet machine half an hour
+        return
+    for method, row in result("sparsity_fashion")["methods"].items():
+        (low, high), what = row["lost_points_95"], f"Fashion-MNIST, {_SPARSE[method]}"
+        of = f"{what}: points lost of {100 * row['accuracy_dense']:.1f}, {row['seeds']} seeds"
+        yield of, f"{row['lost_points']:+.2f} ({low:+.2f} to {high:+.2f})", f"{row['asked_lost_points']:g}"
+        yield f"{what}: the weights' file over dense's", f"{row['size_ratio']:.3f}", _SPARSE_SIZES.get(method, "")
+        if "flops_ratio" in row:
+            of = f"{what}: operations in training over dense's, if zeros are skipped"
+            yield of, f"{row['flops_ratio']:.2f}", "below 1"
 
 
 def _case_rows() -> Iterator[Row]:
@@ -407,6 +436,7 @@ _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "energy": _energy_rows,
     "power": _power_rows,
     "compression": _compression_rows,
+    "sparsity": _sparsity_rows,
     "hibernation": _hibernation_rows,
     "sweeps": _sweep_rows,
 }
