@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _J_PER_KWH = 3.6e6
 # Set on the pipelines of `FITTED` in benchmarks/hardware.py: how many pairs of the same stage all stages' median counts
 # as, and the assumed scatter of a ratio (one sigma of logarithms), which counts as many pairs as `_WORTH`.
-_OTHERS = 1.0
+_OTHERS = 0.25
 _SCATTER, _WORTH = 0.15, 4
 
 
@@ -122,4 +122,16 @@ def _scaled(known: Range | None, ratios: Sequence[tuple[str, float | None]], sta
     near = own or [ratio for _, ratio in every]
     squares = sum((ratio - middle) ** 2 for ratio in near)
     sigma = math.sqrt((_WORTH * _SCATTER**2 + squares) / (_WORTH + len(near) - 1))
-    return known.scaled(math.exp(middle)).widened(2 * sigma * math.sqrt(1 + 1 / len(near)))
+    return _spread(known.scaled(math.exp(middle)), 2 * sigma * math.sqrt(1 + 1 / len(near)))
+
+
+def _spread(range_: Range, half: float) -> Range:
+    """Return a range with an independent error added: ends as logarithms, in quadrature."""
+    if range_.low <= 0 or range_.expected <= 0:
+        return range_.widened(half)
+    below, above = math.log(range_.expected / range_.low), math.log(range_.high / range_.expected)
+    return Range(
+        low=range_.expected * math.exp(-math.hypot(below, half)),
+        expected=range_.expected,
+        high=range_.expected * math.exp(math.hypot(above, half)),
+    )
