@@ -425,6 +425,17 @@ def _shared_stages() -> Iterator[Row]:
     yield "time per point beside its stages", f"{serial['overhead_per_point_s']:.1f} s", "3 s"
 
 
+def _hardware_rows() -> Iterator[Row]:
+    hardware = result("hardware")
+    for figure, name in (("energy_j", "joules (modelled)"), ("duration_s", "seconds")):
+        found, guess = hardware["figures"][figure]["judged"], "median_error_of_the_other_machines_cost"
+        runs = f"{hardware['sessions']} x {len(set(found['pipelines']))} pipelines"
+        what = f"{name} of {runs} on a machine of half the speed, both busy, from a merged ledger"
+        value = f"{found['median_error']:.1%}, {found['worst_error']:.1%} (the fast machine's cost: {found[guess]:.1%})"
+        yield f"{what}: median, worst error", value, "stated"
+        yield "the same: pipelines within the forecast's range", f"{found['covered']:.0%}", ""
+
+
 _SWEEPS = {
     "serial": "",
     "workers": "two workers",
@@ -439,6 +450,7 @@ _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "sparsity": _sparsity_rows,
     "hibernation": _hibernation_rows,
     "sweeps": _sweep_rows,
+    "hardware": _hardware_rows,
 }
 
 
