@@ -63,7 +63,16 @@ def test_without_anything_in_common_it_is_unknown(compared):
     there = compare()[THERE, "cpu"]
     assert (there.basis, there.energy_j) == ("unknown", None)
     assert there.unknown == ("train", "sparsify", "quantize", "evaluate", "hibernate")
-    assert "has run on it" in there.notes[-1]
+    assert there.notes[-1].startswith("nothing like train, sparsify, quantize, evaluate, hibernate has run on it")
+
+
+def test_a_comparison_up_to_a_stage(compared):
+    made, compare = compared
+    made.ran(made.own, joules=100.0, only="train")
+    assert compare()[HERE, "cpu"].unknown == ("sparsify", "quantize", "evaluate", "hibernate")
+    assert compare(until="train")[HERE, "cpu"].energy_j.expected == pytest.approx(100)
+    with pytest.raises(ConfigError, match="Did you mean 'train'"):
+        compare(until="trian")
 
 
 def test_a_gpu_and_a_cpu_of_one_machine_count_once_each(compared):

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; return 3 if it exceeds the budget."""
     if arguments.compare_hardware:
-        sweep.refuse_stray(arguments)
+        sweep.refuse_stray(arguments, but=("until",))
         return plan_hardware.run(arguments)
     plan_hardware.refuse_stray(arguments)
     if arguments.multirun:

@@ -107,6 +107,7 @@ def _machines(arguments: argparse.Namespace) -> Machines:
         hardware=tuple(arguments.hardware or ()),
         prices=_prices(arguments.price or ()),
         gpus=gpus if available else "",
+        until=arguments.until,
     )
 
 

@@ -26,6 +26,7 @@ from overwinter.ledger import ExecutionRecord, Ledger, ledger_path, total
 from overwinter.ledger.merging import read_executions
 from overwinter.pipeline.history import History
 from overwinter.pipeline.prefix import PrefixKeys
+from overwinter.pipeline.render import stages_until
 from overwinter.units import Quantity, format_duration
 
 HISTORY, TRANSFERRED, MODELLED, UNKNOWN = "history", "transferred", "modelled", "unknown"
@@ -77,12 +78,14 @@ class Machines:
         hardware: Options of configs/hardware/ to model.
         prices: The price of an hour, by host or option.
         gpus: The GPUs of this machine, in words; empty if it has none.
+        until: The last stage to compare; None: the pipeline's.
     """
 
     ledgers: tuple[Path, ...] = ()
     hardware: tuple[str, ...] = ()
     prices: Mapping[str, Quantity] = field(default_factory=dict)
     gpus: str = ""
+    until: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +94,7 @@ class _Variant:
 
     config: Config
     prefixes: Mapping[str, str]
-
-    @property
-    def stages(self) -> list[str]:
-        return list(self.config.pipeline.stages)
+    stages: list[str]
 
 
 def compare_machines(
@@ -140,7 +140,8 @@ class _Comparing:
 
     def _variant(self, overrides: Sequence[str]) -> _Variant:
         made = self._composer.compose([*self._overrides, *overrides])
-        return _Variant(config=made.config, prefixes=self._keys.of(made.config, made.parameters))
+        stages = stages_until(self._machines.until, made.config)
+        return _Variant(config=made.config, prefixes=self._keys.of(made.config, made.parameters), stages=stages)
 
     def _most_known(self) -> str:
         """Return the host that knows most of the pipeline's stages: this one, of several."""
@@ -245,7 +246,8 @@ class _Comparing:
         )
         cost, currency = self._money(name, energy_j, duration_s, hardware)
         if unknown:
-            notes = [*notes, "nothing like these stages has run on it, or on it and another machine of the ledgers"]
+            named = ", ".join(unknown)
+            notes = [*notes, f"nothing like {named} has run on it, or on it and another machine of the ledgers"]
         return MachineCost(
             name=name,
             device=device,
