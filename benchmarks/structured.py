@@ -42,12 +42,13 @@ FITS = (DENSE, SHRUNK, PRUNED)
 TRAINING = ["train.epochs=4", "train.precision=bf16", "threads=1"]
 OVERRIDES = {
     DENSE: [],
-    SHRUNK: ["train.shrink={amount: 0.55, at: [0.1, 0.2], multiple_of: 8}"],
+    SHRUNK: ["train.shrink={amount: 0.55, at: [0.1, 0.2], multiple_of: 16}"],
     PRUNED: [
         "sparsify=fashion",
         "sparsify.amount=0.66",
         "sparsify.amount_of=flops",
-        "sparsify.multiple_of=8",
+        "sparsify.ratio=global",
+        "sparsify.multiple_of=16",
         "sparsify.fit.precision=bf16",
     ],
 }
