@@ -25,6 +25,7 @@ class Trained(NamedTuple):
     loss: float
     measures: Mapping[str, float]
     epochs: int | None = None
+    reached: bool | None = None
     aware: dict[str, Any] | None = None
     flops: ow.sparsity.TrainingFlops | None = None
 
@@ -44,6 +45,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:
     """Fit the model to the training split; its best weights are those with the least loss on the validation split."""
     config = stage.config
+    frozen = whitened(stage, data, model)
     awareness = ow.training.make_aware(model, config.train)
     sparse = ow.sparsity.start_sparse(model, config.train, seed=config.seed)
     shrinking = shrinking_hooks(stage, model, data.split("train"))
@@ -58,14 +60,23 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         threads=config.threads,
         trusted=config.trusted_targets,
         hooks=[*awareness.hooks, *sparse.hooks, *shrinking],
+        frozen=frozen,
+        loss=distillation(stage, data),
         checkpoints=stage.checkpoints,
+        spent_j=stage.spent_j,
         progress=stage.progress,
     )
     headline = data.task.headline
     stage.log(
         f"{headline.describe_named(result.measures[headline.name])} on validation after {result.epochs_run} epochs"
         + (", resumed from a checkpoint" if result.resumed else "")
+        + ("" if result.reached is None else f", the target {'' if result.reached else 'not '}reached")
     )
+    if result.last_return is not None:
+        stage.log(
+            f"stopped: {headline.title} gained {result.last_return:.3g} per kJ in the last two epochs, and "
+            f"train.min_gain_per_kj={config.train.min_gain_per_kj:g}"
+        )
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
     for layer, reason in sparse.left_alone.items():
@@ -75,6 +86,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         loss=result.best_validation_loss,
         measures=result.measures,
         epochs=result.epochs_run,
+        reached=result.reached,
         aware=awareness.finish(),
         flops=sparse.count_flops(
             result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
@@ -90,6 +102,29 @@ def shrinking_hooks(stage: ow.pipeline.Stage, model: Module, train: ow.data.Spli
     for layer, reason in hook.left_alone.items():
         stage.log(f"keeps its channels: {layer}: {reason}")
     return [hook]
+
+
+def distillation(stage: ow.pipeline.Stage, data: ow.data.Data) -> ow.training.Loss | None:
+    """Return the loss that follows a teacher too, if there is one."""
+    train = stage.config.train
+    if train.teacher is None or data.task is None:
+        return None
+    samples, trusted = data.split("train").first(2), stage.config.trusted_targets
+    teacher = ow.bundle.load_teacher(train.teacher, samples, data.task, trusted=trusted)
+    return ow.training.DistillationLoss(
+        data.task, teacher, weight=train.distillation_weight, temperature=train.distillation_temperature
+    )
+
+
+def whitened(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> tuple[Module, ...]:
+    """Set the first convolution to whiten patches of the images, if it shall; return what stays as it is."""
+    samples = stage.config.train.whitening_samples
+    if not samples:
+        return ()
+    train = data.split("train")
+    found = ow.training.whiten_first_convolution(model, train, samples=samples, seed=stage.config.seed)
+    stage.log(f"{found.name} whitens patches of the images and is not trained")
+    return found.frozen
 
 
 def taken(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:
@@ -172,6 +207,8 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
             measures=trained.measures,
             loss=trained.loss,
             epochs=trained.epochs,
+            to=None if trained.reached is None else stage.config.train.to,
+            reached=trained.reached,
             origin=getattr(trained.model, "origin", None),
             parameters=saved["parameters"],
             size_bytes=ow.models.stored_bytes(saved),

@@ -26,6 +26,8 @@ class ModelMetrics:
         loss: loss on the validation split.
         origin: origin of the dense model, if it is not the trained one.
         epochs: number of epochs that were run.
+        to: the target of the training, a measure and its value on the validation split, if it had one.
+        reached: whether the training reached it.
         parameters: number of parameters.
         parameters_dense: number of the dense model's parameters, if some may have been removed.
         sparsity: share of zeros among the prunable weights.
@@ -40,6 +42,8 @@ class ModelMetrics:
     loss: float | None = None
     origin: str | None = None
     epochs: int | None = None
+    to: Mapping[str, float] | None = None
+    reached: bool | None = None
     parameters: int | None = None
     parameters_dense: int | None = None
     sparsity: float | None = None

@@ -114,3 +114,14 @@ def test_the_mode_warn_lets_it_through(gate):
     verdict = gate({"min_quality": 0.9}, {"accuracy": 0.5}, mode="warn")
     assert verdict.passed
     assert "accuracy 50.00 %" in verdict.warnings[0]
+
+
+@pytest.mark.parametrize(("reached", "passed"), [(True, True), (False, False), (None, True)])
+def test_a_training_that_missed_its_target_is_refused(gate, reached, passed: bool):
+    known = {} if reached is None else {"to": {"accuracy": 0.91}, "reached": reached}
+    verdict = gate({}, {"accuracy": 0.905, **known})
+    assert verdict.passed is passed
+    if not passed:
+        assert (
+            "accuracy 0.905, violates train.to.accuracy=0.91. Train longer, or lower the target." in verdict.refusal()
+        )

@@ -213,3 +213,17 @@ assert not {'torch', 'rich', 'hydra', 'omegaconf'} & set(sys.modules)"""
     before_s = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert time.monotonic() - before_s < 5.0  # about 0.15 s on an idle machine
+
+
+def test_joules_to_target_are_a_table(project, message, monkeypatch):
+    assert "holds no finished training with a target" in message("--to-target")
+    with Ledger.open(project / ".overwinter" / "ledger.sqlite") as ledger:
+        for joules, accuracy in ((500.0, 0.92), (200.0, 0.913)):
+            execution = ledger.begin(stage="train", run_id="run-4", configuration_key="train")
+            metrics = {"accuracy": accuracy, "epochs": 3, "to": {"accuracy": 0.91}, "reached": True}
+            execution.finish(status="done", exit_code=0, energy=energy_record(energy_j=joules), metrics=metrics)
+    table = message("--to-target")
+    assert table.index("0.913") < table.index("0.92 ")
+    assert "accuracy 0.91" in table
+    rows = json.loads(message("--to-target", "--json"))["to_target"]
+    assert [row["energy_j"] for row in rows] == [200.0, 500.0]

@@ -131,3 +131,21 @@ def test_the_global_generator_is_left_to_the_training_loop():
 def test_no_samples_are_refused():
     with pytest.raises(ConfigError, match="training split is empty"):
         epoch(numbered(0))
+
+
+class ByNumber:
+    """Adds what it is told of the samples and the epoch."""
+
+    def __call__(self, inputs, generator):
+        return inputs
+
+    def for_samples(self, numbers, epoch):
+        return lambda inputs, generator: torch.stack([numbers.float(), torch.full((len(numbers),), float(epoch))], 1)
+
+
+@pytest.mark.parametrize("dataset", [numbered(18), Slow(18), Stream(18)])
+def test_a_transform_is_told_the_numbers_of_the_samples_and_the_epoch(dataset):
+    dataset.transform = ByNumber()
+    for start in (0, 2):
+        for inputs, targets in epoch(dataset, number=3, start=start):
+            assert inputs.tolist() == [[float(target), 3.0] for target in targets]

@@ -66,7 +66,7 @@ def fit(new_model, train, validation):
 
     def fit(*, model=None, train=train, validation=validation, **changes):
         arguments = {"task": TASK, "seed": 7, "device": torch.device("cpu"), "threads": 1}
-        names = {"hooks", "loss", "trusted", "checkpoints", "progress", *arguments}
+        names = {"hooks", "frozen", "spent_j", "loss", "trusted", "checkpoints", "progress", *arguments}
         arguments |= {name: changes.pop(name) for name in names & set(changes)}
         return training.fit(model or new_model(), train, validation, replace(SETTINGS, **changes), **arguments)
 

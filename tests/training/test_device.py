@@ -7,7 +7,7 @@ from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError
 from overwinter.tasks import Classification
 from overwinter.training import pick_device
-from overwinter.training.device import autocast, fast_layout, pick_layout, plain_layout
+from overwinter.training.device import fast_layout, pick_layout, plain_layout
 from tests.support.settings import fit_settings
 
 
@@ -31,13 +31,6 @@ def test_images_get_their_channels_innermost_and_keep_their_values():
 def test_other_tensors_stay_as_they_are():
     tokens = torch.randn(2, 3)
     assert fast_layout(tokens) is tokens
-
-
-def test_auto_is_fp32_on_the_cpu():
-    with autocast(torch.device("cpu"), "auto"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    with autocast(torch.device("cpu"), "bf16"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
 class Flattens(nn.Module):

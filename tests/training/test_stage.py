@@ -71,6 +71,9 @@ class Stage:
 
     unsaved_progress = progress
 
+    def spent_j(self):
+        return 0.0
+
     def log(self, text):
         self.lines += text.splitlines()
 

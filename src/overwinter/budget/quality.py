@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from overwinter.budget.limits import Budget
@@ -76,7 +76,7 @@ def judge_quality(budget: Budget, stage: str, figures: ModelFigures, *, final: b
         figures: Figures of the model and of dense.
         final: Whether the stage is evaluate, in which every figure that a limit needs must exist.
     """
-    reasons = []
+    reasons = _missed_target(budget, stage, figures.model)
     for key, allowed, check in _limits(budget.quality):
         found = check(figures, allowed)
         if found is None and final:
@@ -84,6 +84,16 @@ def judge_quality(budget: Budget, stage: str, figures: ModelFigures, *, final: b
         if found is not None:
             reasons.append(_reason(budget, stage, f"budget.quality.{key}", allowed, found))
     return reasons
+
+
+def _missed_target(budget: Budget, stage: str, metrics: Mapping[str, Any]) -> list[Reason]:
+    """Return that a training ended without reaching the target that it had, if so."""
+    if metrics.get("reached") is not False:
+        return []
+    ((name, target),) = metrics["to"].items()
+    found = _Finding(value=_number(metrics, name), ok=False, words=f"{name.replace('_', ' ')} {metrics[name]:.4g}")
+    reason = _reason(budget, stage, f"train.to.{name}", target, found)
+    return [replace(reason, message=f"{reason.message.partition(' Compress')[0]} Train longer, or lower the target.")]
 
 
 def _limits(quality: QualityConfig) -> Iterator[tuple[str, float, _Check]]:

@@ -7,6 +7,7 @@ preprocessing, the lineage, and a canary: raw samples with their recorded output
   and `seal_bundle` sign and encrypt it (`sealed`), `protect` does both as configured; `store` keeps versions of it.
 - `hibernate` records the model's canary outputs and writes the bundle; `data_digest` and `code_version` add the data
   and the commit to its lineage.
+- `load_teacher` makes of a bundle, or of a saved model, the teacher of a training.
 - `resolve_bundle` finds a bundle by its address, verifies every byte and returns a `Bundle` whose files are private
   copies of the verified bytes (`private`). `wake` also loads it, runs the canary and refuses to serve if an output
   differs; the `AwakeModel` it returns takes model inputs (``run``) and raw inputs (``predict``).
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from overwinter.bundle.resolve import resolve_bundle
     from overwinter.bundle.sealing import open_bundle, seal_bundle
     from overwinter.bundle.signing import sign_bundle
+    from overwinter.bundle.teacher import load_teacher
     from overwinter.bundle.wake_times import WakeTimes, measure_wake
     from overwinter.bundle.writing import write_bundle
 
@@ -44,6 +46,7 @@ __all__ = [
     "code_version",
     "data_digest",
     "hibernate",
+    "load_teacher",
     "measure_wake",
     "open_bundle",
     "protect",
@@ -67,6 +70,7 @@ _HOMES = {
     "code_version": "lineage",
     "data_digest": "lineage",
     "hibernate": "create",
+    "load_teacher": "teacher",
     "measure_wake": "wake_times",
     "resolve_bundle": "resolve",
     "open_bundle": "sealing",

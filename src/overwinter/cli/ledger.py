@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wasted", action="store_true", help="only executions that no result in use and no checkpoint depends on"
     )
+    parser.add_argument(
+        "--to-target",
+        action="store_true",
+        help="only trainings with a target (train.to): the joules until it, least first",
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
     output.add_argument(
@@ -84,12 +89,16 @@ def run(args: argparse.Namespace) -> int:
     with Ledger.open(path) as ledger:
         ledger.reap()
         everything = ledger.executions()
-        records = selected(ledger, args, documents=args.json)
+        records = selected(ledger, args, documents=args.json or args.to_target)
     vain = {record.id for record in wasted_in(path.absolute().parent, everything)}
     if args.wasted:
         records = [record for record in records if record.id in vain]
     sums = totals(records, args.by) if args.by else None
-    if args.json:
+    if args.to_target:
+        from overwinter.cli.ledger_targets import print_targets
+
+        print_targets(records, path, as_json=args.json)
+    elif args.json:
         print(json.dumps(_document(records, sums, vain), indent=2))
     elif args.csv:
         _write_csv(records, sums, vain)

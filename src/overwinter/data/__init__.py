@@ -27,8 +27,9 @@ says. Three more members are optional: ``collate``, a function of a list of samp
 ``workers``, how many processes read ahead (one, of an iterable data set).
 
 Name the class with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
-reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` measures on ``test``; before
-training, `check_splits` looks at it. ``examples/own_model`` is a complete example.
+reserved for the file or folder it reads, a DVC dependency, and ``data.share`` for the share of ``train`` to use. Only
+the stage `evaluate` measures on ``test``; before training, `check_splits` looks at it. ``examples/own_model`` is a
+complete example.
 
 `preprocessing` may also be an object, `Normalize`, `Image` or `TokenizedText`: the data sets then give raw samples, and
 the same object prepares them here and in the server (`overwinter.data.preprocessing`).

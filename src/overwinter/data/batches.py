@@ -7,6 +7,7 @@ from itertools import islice
 
 import torch
 
+from overwinter.data.augmentation import for_samples
 from overwinter.data.fetching import Seeding, fetch, stream
 from overwinter.data.in_memory import InMemory
 from overwinter.data.protocol import Batch
@@ -53,22 +54,31 @@ class Batches:
             ConfigError: an iterable data set has fewer samples than it had or said.
         """
         transform = self._split.transform
-        fetched = self._streamed(number, start) if self._split.is_iterable_only else self._shuffled(number, start)
+        members = None if self._split.is_iterable_only else self._members(number)
+        fetched = self._streamed(number, start) if members is None else self._shuffled(number, members[start:], start)
         for step, (inputs, targets) in enumerate(fetched, start=start):
             moved = move(inputs, self._device)
             if transform is not None:
-                moved = transform(moved, generator(self._seed, number, step))
+                numbers = self._in_order(step) if members is None else members[step]
+                moved = for_samples(transform, numbers, number)(moved, generator(self._seed, number, step))
             yield moved, targets.to(self._device)
 
-    def _shuffled(self, number: int, start: int) -> Iterator[Batch]:
+    def _members(self, number: int) -> torch.Tensor:
+        """Return the numbers of the samples of each batch (batches, batch)."""
         order = torch.randperm(self._count, generator=generator(self._seed, number))
-        chosen = order[: len(self) * self._batch_size].view(len(self), self._batch_size)[start:]
+        return order[: len(self) * self._batch_size].view(len(self), self._batch_size)
+
+    def _in_order(self, step: int) -> torch.Tensor:
+        """Return the numbers of a batch of a stream, which has an order of its own."""
+        return torch.arange(step * self._batch_size, (step + 1) * self._batch_size)
+
+    def _shuffled(self, number: int, chosen: torch.Tensor, start: int) -> Iterator[Batch]:
         split = self._split
         if isinstance(split.dataset, InMemory):
             return (split.members(batch) for batch in chosen)
-        members = (batch.tolist() for batch in chosen)
+        listed = (batch.tolist() for batch in chosen)
         seeding = Seeding(seed=self._seed, first_step=number * len(self) + start)
-        return fetch(split.dataset, members, split.collation, workers=split.workers, seeding=seeding)
+        return fetch(split.dataset, listed, split.collation, workers=split.workers, seeding=seeding)
 
     def _streamed(self, number: int, start: int) -> Iterator[Batch]:
         split = self._split

@@ -30,7 +30,8 @@ class FashionMnist:
         split_seed: seed that selects the validation images; both parts are stratified.
         validation_samples: The number of training images held out for validation.
         shift_pixels: augmentation: largest shift of an image while training.
-        flip: augmentation: whether images are mirrored while training.
+        flip: augmentation: whether images are mirrored while training, at random, or ``alternating`` from one epoch to
+            the next.
 
     Raises:
         ConfigError: the folder or a file is missing, or the split is not possible.
@@ -57,7 +58,7 @@ class FashionMnist:
         split_seed: int,
         validation_samples: int,
         shift_pixels: int = 0,
-        flip: bool = False,
+        flip: bool | str = False,
     ) -> None:
         self._folder = fashion_folder(root)
         self._images, self._labels = _read_pair(self._folder, "train")

@@ -10,6 +10,7 @@ from overwinter.config.targets import DATA
 from overwinter.data.collation import Collation
 from overwinter.data.preprocessing import Preprocessing
 from overwinter.data.protocol import DataSource
+from overwinter.data.share import SHARE, read_share, share_of
 from overwinter.data.split import Split
 from overwinter.errors import ConfigError
 from overwinter.tasks import Task
@@ -22,6 +23,7 @@ class Data:
         source: gives labels, preprocessing and data sets; it may have `collate`, `pad`, `workers`, `sha256`
             and `leading_tokens`.
         task: reads targets; None: they stay as they are.
+        share: of the split ``train`` to use, above 0 and at most 1.
 
     Attributes:
         source: as given.
@@ -32,8 +34,8 @@ class Data:
         ConfigError: the labels have no order, or an attribute is of another type.
     """
 
-    def __init__(self, source: DataSource, task: Task | None = None) -> None:
-        self.source, self.task = source, task
+    def __init__(self, source: DataSource, task: Task | None = None, *, share: float = 1.0) -> None:
+        self.source, self.task, self._share = source, task, share
         self.labels = class_names(source)
         self._collate, self._pad, self._workers = _own_collate(source), _own_pad(source), _own_workers(source)
 
@@ -66,28 +68,31 @@ class Data:
 
     def use(self, task: Task) -> Data:
         """Return the data with targets that ``task`` reads."""
-        return Data(self.source, task)
+        return Data(self.source, task, share=self._share)
 
     def split(self, name: str) -> Split:
         """Return ``train``, ``validation`` or ``test``."""
         collation = Collation(
             own=self._collate, pad=self._pad, task=self.task, prepares=self.prepares, where=f"data: the split {name}"
         )
-        return Split(self.source.split(name), name=name, collation=collation, workers=self._workers)
+        dataset = share_of(self.source.split(name), self._share) if name == "train" else self.source.split(name)
+        return Split(dataset, name=name, collation=collation, workers=self._workers)
 
 
 def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data:
-    """Create the data source that ``_target_`` names, with the other keys as its arguments.
+    """Create the data source that ``_target_`` names, with the other keys but ``share`` as its arguments.
 
     Args:
         config_data: for example ``{"_target_": "overwinter.data.Digits", "split_seed": 0, ...}``.
         trusted: packages whose classes ``_target_`` may name, besides overwinter's.
 
     Raises:
-        ConfigError: the target is not trusted, cannot be created, or is not a `DataSource`; or its files are missing.
+        ConfigError: the target is not trusted, cannot be created, or is not a `DataSource`; its files are missing; or
+            ``share`` is out of range.
         IntegrityError: its files are damaged.
     """
-    source = instantiate(config_data, DATA, _has_splits, trusted=trusted)
+    arguments = {key: value for key, value in config_data.items() if key != SHARE}
+    source = instantiate(arguments, DATA, _has_splits, trusted=trusted)
     absent = [member for member in ("labels", "preprocessing", "split") if not hasattr(source, member)]
     absent += ["callable split"] if not absent and not callable(source.split) else []
     if absent:
@@ -95,7 +100,7 @@ def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data
             f"data._target_={config_data.get('_target_')} has no {', '.join(absent)}. "
             "A data source has labels, preprocessing and split(name); see `pydoc overwinter.data`."
         )
-    return Data(source)
+    return Data(source, share=read_share(config_data.get(SHARE, 1.0)))
 
 
 def _has_splits(found: type) -> bool:

@@ -6,6 +6,7 @@ was *spent* at the time; the *cost to produce* an artifact is in its energy.json
 - `ledger`: the entry point, `Ledger`: begin, reap, and queries about spending.
 - `execution`: a running execution, its heartbeats and its end.
 - `records`, `aggregation`: the values read back, and their sums.
+- `targets`: the joules that trainings to a target took.
 - `merging`: the ledgers of several projects and machines in one file.
 - `kept`: the results and checkpoints that still exist, from the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Filter,
         Spent,
     )
+    from overwinter.ledger.targets import ToTarget, to_targets
 
 __all__ = [
     "COMMAND_PREFIX",
@@ -51,6 +53,7 @@ __all__ = [
     "Merged",
     "Origin",
     "Spent",
+    "ToTarget",
     "Total",
     "checkpoint_folder",
     "group_of",
@@ -59,6 +62,7 @@ __all__ = [
     "ledger_path",
     "merge_ledgers",
     "origin_of",
+    "to_targets",
     "total",
     "total_spent",
     "totals",
@@ -81,6 +85,7 @@ __getattr__ = lazily(
         "Merged": "merging",
         "Origin": "origin",
         "Spent": "records",
+        "ToTarget": "targets",
         "Total": "aggregation",
         "WATCH_PREFIX": "records",
         "checkpoint_folder": "kept",
@@ -90,6 +95,7 @@ __getattr__ = lazily(
         "ledger_path": "ledger",
         "merge_ledgers": "merging",
         "origin_of": "origin",
+        "to_targets": "targets",
         "total": "aggregation",
         "total_spent": "aggregation",
         "totals": "aggregation",

@@ -81,7 +81,8 @@ class PrefixKeys:
 
     def _stages(self, config: Config, parameters: Mapping[str, Any]) -> _Stages:
         """Return the stages of dvc.yaml, rendered once for all configurations that name the same code and files."""
-        roots = [(parameters.get(group) or {}).get("root") for group in ("data", "model")]
+        places = (("data", "root"), ("model", "root"), ("train", "teacher"))
+        roots = [(parameters.get(group) or {}).get(key) for group, key in places]
         targets = {group: list(named_targets(values)) for group, values in parameters.items()}
         key = json.dumps([parameters.get("pipeline"), parameters.get("packages"), roots, targets])
         if key not in self._rendered:

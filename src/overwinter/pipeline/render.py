@@ -144,10 +144,11 @@ def _in_git(stage: str, *metrics: str) -> list[dict[str, Any]]:
 
 
 def _data_files(spec: StageSpec, config: Config) -> list[str]:
-    """Return the files of the data set and of a pretrained model, so that DVC tracks their contents.
+    """Return the files of the data set, a pretrained model and a teacher, so that DVC tracks their contents.
 
     Files of an installed package or of the hub have another path on every machine; their digest (`sha256`) or commit is
     a parameter instead.
     """
-    roots = {key: getattr(config, key).get("root") for key in ("data", "model") if key in spec.params}
-    return [str(root) for root in roots.values() if root and not str(root).startswith((PACKAGE, HUB))]
+    places = {"data": config.data.get("root"), "model": config.model.get("root"), "train": config.train.teacher}
+    roots = [root for key, root in places.items() if key in spec.params]
+    return [str(root) for root in roots if root and not str(root).startswith((PACKAGE, HUB))]

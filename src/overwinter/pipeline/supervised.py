@@ -96,6 +96,11 @@ class Supervised(ABC):
         """Attach the meter and the watch."""
         self.meter, self._watch, self._stepping = meter, watch, Stepping(meter.read)
 
+    def spent_j(self) -> float:
+        """Return the joules so far, with those of the attempts that this one resumed."""
+        before_j = 0.0 if self.resumed is None else self.resumed.energy_j
+        return before_j + (0.0 if self._watch is None else self._watch.latest.report.energy_j)
+
     def step_costs(self) -> StepCosts | None:
         """Return the cost of the steps so far; None if no comparable steps are reported."""
         return self._stepping.costs() if self._stepping is not None else None

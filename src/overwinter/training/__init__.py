@@ -8,6 +8,7 @@
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
 - `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
   taken as it is.
+- `whiten_first_convolution` saves the first epochs what every first layer learns.
 - `evaluate` gives loss and measures on a split; `pick_device` reads the setting `device`.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from overwinter.training.result import EpochRecord, FitResult
     from overwinter.training.schedule import learning_rate_at
     from overwinter.training.trial import check_pretrained, look_ahead
+    from overwinter.training.whitening import whiten_first_convolution
 
 __all__ = [
     "Awareness",
@@ -46,6 +48,7 @@ __all__ = [
     "look_ahead",
     "make_aware",
     "pick_device",
+    "whiten_first_convolution",
 ]
 
 # Loaded when first used: settings are read without torch.
@@ -66,6 +69,7 @@ _HOMES = {
     "look_ahead": "trial",
     "make_aware": "qat.awareness",
     "pick_device": "device",
+    "whiten_first_convolution": "whitening",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -1,11 +1,9 @@
-"""Which device and precision a fit uses."""
+"""Which device and memory layout a fit uses."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -103,17 +101,3 @@ def laid_out(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         parameter.data = _channels_last(parameter.data)
     return model
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the context in which a forward pass runs.
-
-    Args:
-        device: where it runs.
-        precision: ``auto`` is bf16 on an accelerator that computes in it and fp32 elsewhere; ``bf16``;
-            ``fp32``.
-    """
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    if precision == "bf16" or (precision == "auto" and fast):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()

@@ -13,6 +13,7 @@ from overwinter.inputs import fitting_batch, move, named
 from overwinter.progress import Progress, silent
 from overwinter.tasks import Task, join_rows
 from overwinter.training.device import Layout, pick_layout
+from overwinter.training.precision import autocast
 
 _TRIED = 8  # samples
 
@@ -36,25 +37,31 @@ def evaluate(
     task: Task,
     *,
     layout: Layout | None = None,
+    precision: str = "fp32",
     progress: Progress = silent,
 ) -> Score:
-    """Score a model in evaluation mode, in fp32; its mode is put back.
+    """Score a model in evaluation mode; its mode is put back.
 
     Args:
         model: on any device; the samples are brought to it.
         split: read in batches; what the measures need of each sample is kept until the end.
         task: has the loss and the measures.
         layout: of the batches in memory; None finds out which one the model takes.
+        precision: in which it multiplies, as in `FitConfig`; its outputs are fp32.
         progress: called with the samples done and the total.
     """
     samples = split.use(task)
     with torch.inference_mode():
-        return _evaluate(model, samples, task, layout or pick_layout(model, samples.first(_TRIED)[0]), progress)
+        arranged = layout or pick_layout(model, samples.first(_TRIED)[0])
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        with autocast(device, precision):
+            return _evaluate(model, samples, task, arranged, device, progress)
 
 
-def _evaluate(model: nn.Module, split: Split, task: Task, layout: Layout, progress: Progress) -> Score:
+def _evaluate(
+    model: nn.Module, split: Split, task: Task, layout: Layout, device: torch.device, progress: Progress
+) -> Score:
     was_training = model.training
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
     loss, count, rows = 0.0, 0, []
     for inputs, targets in split.batches(_batch_size(model, split, device)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,16 @@ from overwinter.models import ShrinkingHook, StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
 from overwinter.training.checkpoints import Checkpoints
-from overwinter.training.device import autocast, fast_layout, laid_out, pick_layout
-from overwinter.training.evaluation import evaluate
+from overwinter.training.device import fast_layout, laid_out, pick_layout
+from overwinter.training.evaluation import Score, evaluate
 from overwinter.training.losses import Loss, TaskLoss
+from overwinter.training.marginal_return import marginal_return
+from overwinter.training.memory import keep_freed_memory
 from overwinter.training.optimizing import make_optimizer, make_schedule
+from overwinter.training.precision import autocast, in_bf16
 from overwinter.training.result import EpochRecord, FitResult
 from overwinter.training.state import FitState
+from overwinter.training.target import check_steps, read_target
 
 _TRIED = 8  # samples
 
@@ -47,19 +51,23 @@ def fit(
     threads: int | None = None,
     trusted: Sequence[str] = (),
     hooks: Sequence[StepHook] = (),
+    frozen: Sequence[nn.Module] = (),
     loss: Loss | None = None,
     checkpoints: Path | None = None,
+    spent_j: Callable[[], float] | None = None,
     progress: StepProgress = silent,
 ) -> FitResult:
     """Fit ``model`` in place to ``train``, and keep its best weights by the loss on ``validation``.
 
-    AdamW with a warm-up and a cosine, or your own optimizer and schedule; gradients clipped; stops early when the
-    validation loss no longer improves. Only epochs that all hooks call settled can be the best.
+    AdamW with a warm-up and a cosine, Muon for its matrices, or your own optimizer and schedule; gradients clipped.
+    Stops at the target, when the validation loss no longer improves, or when what it still gains is not worth the
+    joules. Only epochs that all hooks call settled can be
+    the best.
 
     Args:
         model: trained in place; on the CPU and in evaluation mode when this returns.
         train: read in batches, shuffled and augmented.
-        validation: read in batches after every epoch.
+        validation: read in batches after every epoch, and as often within it as ``settings`` ask for a target.
         settings: epochs, batch size, learning rate, ...
         task: reads the targets, and has the loss and the measures.
         seed: of everything random in here. The global generators are seeded anew in every step.
@@ -67,22 +75,40 @@ def fit(
         threads: CPU threads; None leaves torch's choice.
         trusted: packages whose optimizers and schedules ``settings`` may name, beside torch's.
         hooks: called around every optimizer step.
+        frozen: modules of the model that stay in evaluation mode.
         loss: what to minimise; None is the task's.
         checkpoints: folder for checkpoints; None keeps none. Those of a fit with other settings or of a model
             of other shapes are not taken up; what else decides the result (data, loss) must be in the folder's
             name.
+        spent_j: returns the joules of the fit so far, with those before an interruption; for a stop on marginal return.
         progress: called as ``progress(done, total, **figures)`` after every optimizer step. It may raise:
             the fit then saves a checkpoint and lets the exception out.
 
     Raises:
-        ConfigError: a target is none of the task's, there is nothing to train, or the own optimizer or schedule cannot
-            be made.
+        ConfigError: a target is none of the task's, there is nothing to train, the own optimizer or schedule cannot be
+            made, or ``settings.to`` is no measure of the task.
         OverwinterError: the loss became NaN or infinite.
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    if settings.keep_freed_memory:
+        keep_freed_memory()
     splits = train.use(task), validation.use(task)
-    run = _Fit(model.to(device), splits, settings, task, seed, device, hooks, loss, trusted, checkpoints, progress)
+    run = _Fit(
+        model.to(device),
+        splits,
+        settings,
+        task,
+        seed,
+        device,
+        hooks,
+        frozen,
+        loss,
+        trusted,
+        checkpoints,
+        spent_j,
+        progress,
+    )
     return run.run()
 
 
@@ -98,21 +124,26 @@ class _Fit:
         seed: int,
         device: torch.device,
         hooks: Sequence[StepHook],
+        frozen: Sequence[nn.Module],
         loss: Loss | None,
         trusted: Sequence[str],
         checkpoints: Path | None,
+        spent_j: Callable[[], float] | None,
         progress: StepProgress,
     ) -> None:
         self.settings, self.task, self.seed = settings, task, seed
-        self.device, self.hooks = device, tuple(hooks)
+        self.device, self.hooks, self.frozen = device, tuple(hooks), tuple(frozen)
         train, self.validation = splits
         self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
+        self.in_bf16 = in_bf16(device, settings.precision)
         self.layout = pick_layout(model, self.validation.first(_TRIED)[0])
         if self.layout is fast_layout:
             laid_out(model)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else TaskLoss(task)
-        self.progress = progress
+        self.target = read_target(settings.to, task)
+        self.checks = check_steps(len(self.batches), settings.checks_per_epoch if self.target else 1)
+        self.spent_j, self.progress = spent_j, progress
         optimizer = make_optimizer(model, settings, trusted=trusted)
         for hook in self.hooks:
             if isinstance(hook, ShrinkingHook):
@@ -134,12 +165,14 @@ class _Fit:
             epoch, start = divmod(self.state.step, len(self.batches))
             for inputs, targets in self._seeded_batches(epoch, start):
                 self._step(inputs, targets)
-                if self.state.step % len(self.batches) == 0:
-                    self._end_epoch()
+                if self._steps_in_epoch() in self.checks:
+                    self._measure()
                 if time.monotonic() - saved_at >= self.settings.checkpoint_interval_s:
                     self._save()
                     saved_at = time.monotonic()
                 self._notify()
+                if self.state.reached:
+                    break
         return self._result(resumed)
 
     def _seeded_batches(self, epoch: int, start: int) -> Any:
@@ -155,6 +188,8 @@ class _Fit:
     def _step(self, inputs: Any, targets: torch.Tensor) -> None:
         state, step = self.state, self.state.step + 1
         state.model.train()
+        for module in self.frozen:
+            module.eval()
         self.schedule.before_step(step)
         with autocast(self.device, self.settings.precision):
             arranged = self.layout(inputs)
@@ -171,23 +206,51 @@ class _Fit:
         self.schedule.after_step()
         state.took_step(value)
 
-    def _end_epoch(self) -> None:
-        state = self.state
-        score = evaluate(state.model, self.validation, self.task, layout=self.layout)
-        epoch = state.step // len(self.batches)
+    def _steps_in_epoch(self) -> int:
+        return (self.state.step - 1) % len(self.batches) + 1
+
+    def _measure(self) -> None:
+        """Measure the validation split; end the epoch if it is over, or the target reached."""
+        state, steps = self.state, self._steps_in_epoch()
+        settled = all(hook.settled(state.step, self.total) for hook in self.hooks)
+        if not settled and steps < len(self.batches):
+            return
+        score = self._score(self.settings.precision)
+        reached = settled and self._is_reached(score)
+        if reached and self.in_bf16:
+            score = self._score("fp32")  # in which the model is judged later
+            reached = self._is_reached(score)
         self._finite(score.loss, state.step)
+        if not reached and steps < len(self.batches):
+            return
         record = EpochRecord(
-            epoch=epoch,
-            training_loss=state.loss_sum / len(self.batches),
+            epoch=len(state.history) + 1,
+            training_loss=state.loss_sum / steps,
             validation_loss=score.loss,
             measures=score.measures,
+            spent_j=None if self.spent_j is None else self.spent_j(),
         )
         self.schedule.after_epoch(score.loss)
-        state.ended_epoch(record, settled=all(hook.settled(state.step, self.total) for hook in self.hooks))
+        state.ended_epoch(record, settled=settled, reached=reached)
+
+    def _score(self, precision: str) -> Score:
+        return evaluate(self.state.model, self.validation, self.task, layout=self.layout, precision=precision)
+
+    def _is_reached(self, score: Score) -> bool:
+        return self.target is not None and self.target.is_reached(score.measures)
 
     def _finished(self) -> bool:
         patience = self.settings.patience_epochs
-        return self.state.step >= self.total or (0 < patience <= self.state.epochs_without_gain)
+        done = self.state.step >= self.total or self.state.reached
+        return done or (0 < patience <= self.state.epochs_without_gain) or self._poor_return() is not None
+
+    def _poor_return(self) -> float | None:
+        """Return what the last epochs gained per kilojoule, if that is less than asked for; else None."""
+        least = self.settings.min_gain_per_kj
+        if least is None or not self.state.has_best:
+            return None
+        found = marginal_return(self.state.history, self.task.headline)
+        return found if found is not None and found < least else None
 
     def _finite(self, value: float, step: int) -> float:
         if not math.isfinite(value):
@@ -233,12 +296,15 @@ class _Fit:
     def _result(self, resumed: bool) -> FitResult:
         state = self.state
         model, best = state.best_model(), state.best_record
+        measures = self._score("fp32").measures if self.in_bf16 and not state.reached else best.measures
         return FitResult(
             model=model.to("cpu").eval(),
             history=tuple(state.history),
             best_validation_loss=best.validation_loss,
-            measures=best.measures,
+            measures=measures,
             epochs_run=len(state.history),
             steps=state.step,
             resumed=resumed,
+            reached=None if self.target is None else state.reached,
+            last_return=None if state.step >= self.total else self._poor_return(),
         )

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from overwinter.config.groups import FitConfig
 from overwinter.config.targets import OPTIMIZER, SCHEDULE, Kind, find_target
 from overwinter.errors import ConfigError, TargetError
+from overwinter.training.muon import MuonAndAdamW, matrices_of
 from overwinter.training.schedule import learning_rate_at
 
 _TRIED = 100_000  # steps of a schedule that are tried before the fit: about a second
@@ -94,21 +95,38 @@ class OwnSchedule:
 
 
 def make_optimizer(model: nn.Module, settings: FitConfig, *, trusted: Sequence[str] = ()) -> torch.optim.Optimizer:
-    """Return the optimizer: the user's own, or AdamW; biases and normalisations, which have one dimension, don't decay.
+    """Return the optimizer: the user's own, or AdamW, with Muon for matrices if ``settings`` say so.
+
+    Biases and normalisations, which have one dimension, don't decay.
 
     Raises:
-        ConfigError: there is nothing to train, or the own one is not trusted, not found, or takes other arguments.
+        ConfigError: there is nothing to train, Muon has no matrix, or the own one is not trusted, not found, or takes
+            other arguments.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ConfigError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train.")
     if settings.optimizer is not None:
         return _own_optimizer(trained, settings.optimizer, settings.learning_rate, trusted)
+    if settings.muon_learning_rate is None:
+        return torch.optim.AdamW(_groups(trained, settings), lr=settings.learning_rate)
+    matrices = matrices_of(model)
+    own = {id(each) for each in matrices}
+    return MuonAndAdamW(
+        matrices,
+        _groups([each for each in trained if id(each) not in own], settings),
+        matrix_learning_rate=settings.muon_learning_rate,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _groups(trained: Sequence[nn.Parameter], settings: FitConfig) -> list[dict[str, Any]]:
     groups = [
         {"params": [each for each in trained if each.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    return [group for group in groups if group["params"]]
 
 
 def make_schedule(

@@ -13,16 +13,18 @@ class EpochRecord:
     """One epoch.
 
     Attributes:
-        epoch: from 1.
+        epoch: from 1; the last one may have stopped at the target.
         training_loss: mean over the epoch's steps, of the loss that was minimised.
         validation_loss: the task's, after the epoch.
         measures: name -> figure of the task's measures on the validation split, after the epoch.
+        spent_j: joules of the fit until then, if the caller of `fit` says them.
     """
 
     epoch: int
     training_loss: float
     validation_loss: float
     measures: Mapping[str, float]
+    spent_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,12 @@ class FitResult:
         model: with the weights of the best settled epoch, on the CPU, in evaluation mode.
         history: one record per epoch.
         best_validation_loss: of the weights that were kept.
-        measures: on the validation split, of the weights that were kept.
+        measures: on the validation split, of the weights that were kept, in fp32.
         epochs_run: how many epochs were run, also before an interruption.
         steps: how many optimizer steps, also before an interruption.
         resumed: whether the fit went on from a checkpoint.
+        reached: whether its target was reached; None: it had none.
+        last_return: gain of the headline measure per kilojoule for which it was stopped; None: it was not.
     """
 
     model: nn.Module
@@ -46,3 +50,5 @@ class FitResult:
     epochs_run: int
     steps: int
     resumed: bool
+    reached: bool | None = None
+    last_return: float | None = None

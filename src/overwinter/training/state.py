@@ -30,6 +30,7 @@ class FitState:
         loss_sum: of the losses of this epoch's steps.
         history: of the epochs done.
         epochs_without_gain: epochs since the best one, counted from the first settled one.
+        reached: whether the target of the fit was reached.
     """
 
     def __init__(
@@ -41,9 +42,15 @@ class FitState:
         self.loss_sum = 0.0
         self.history: list[EpochRecord] = []
         self.epochs_without_gain = 0
+        self.reached = False
         self._last_loss = 0.0
         self._best_epoch = 0
         self._best: dict[str, torch.Tensor] = {}
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights that may be the result."""
+        return self._best_epoch > 0
 
     @property
     def best_record(self) -> EpochRecord:
@@ -56,13 +63,14 @@ class FitState:
         self.loss_sum += loss
         self._last_loss = loss
 
-    def ended_epoch(self, record: EpochRecord, *, settled: bool) -> None:
-        """Count an epoch; keep its weights if they may be the result and are the best."""
+    def ended_epoch(self, record: EpochRecord, *, settled: bool, reached: bool = False) -> None:
+        """Count an epoch; keep its weights if they may be the result and are the best, or have reached the target."""
         self.history.append(record)
         self.loss_sum = 0.0
         if not settled:
             return
-        if not self._best_epoch or record.validation_loss < self.best_record.validation_loss:
+        self.reached = reached
+        if reached or not self._best_epoch or record.validation_loss < self.best_record.validation_loss:
             self._best_epoch = record.epoch
             self._best = {name: tensor.clone() for name, tensor in unique_state(self.model).items()}
             self.epochs_without_gain = 0
@@ -96,6 +104,7 @@ class FitState:
             "last_loss": self._last_loss,
             "best_epoch": self._best_epoch,
             "epochs_without_gain": self.epochs_without_gain,
+            "reached": self.reached,
             "optimizer": split_state(self.optimizer)[1],
             "history": [asdict(record) for record in self.history],
         }
@@ -120,6 +129,7 @@ class FitState:
         self._last_loss = progress["last_loss"]
         self._best_epoch = progress["best_epoch"]
         self.epochs_without_gain = progress["epochs_without_gain"]
+        self.reached = progress["reached"]
         self.history = [EpochRecord(**record) for record in progress["history"]]
         with torch.no_grad():
             for name, tensor in unique_state(self.model).items():

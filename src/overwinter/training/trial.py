@@ -23,10 +23,11 @@ from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 from overwinter.inputs import count, each, move, named, take
 from overwinter.models import build_model, find_signature, load_model, save_model
 from overwinter.tasks import Task
-from overwinter.training.device import autocast
 from overwinter.training.hidden_state import lost_state
 from overwinter.training.optimizer_state import split_state
 from overwinter.training.optimizing import check_schedule, make_optimizer
+from overwinter.training.precision import autocast, check_precision
+from overwinter.training.target import read_target
 
 _LEARNING_RATE = 1e-3  # at most: whether a larger one diverges is for the fit to find, which warms up to it
 _MEASURED = 64  # samples of which the longest is tried
@@ -63,6 +64,8 @@ def look_ahead(
     model = build_model(model_config, output=output, trusted=trusted, seed=seed).to(device)
     samples = train.use(task)
     for key, settings in fits.items():
+        check_precision(settings.precision, device, key=key)
+        read_target(settings.to, task, key=key)
         batches = Batches(samples, batch_size=settings.batch_size, seed=seed, device=device)
         check_schedule(settings, len(batches), trusted=trusted)
         inputs, targets = next(batches.epoch(0))

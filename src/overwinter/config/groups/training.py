@@ -29,6 +29,11 @@ class FitConfig:
     optimizer: dict[str, Any] | None = setting(
         "your own optimizer: {_target_: torch.optim.SGD, momentum: 0.9}; null is AdamW", default=None
     )
+    muon_learning_rate: float | None = setting(
+        "peak learning rate of Muon for matrices and convolution kernels, with AdamW for the rest; null: AdamW for all",
+        above=0,
+        default=None,
+    )
     schedule: dict[str, Any] | None = setting(
         "your own schedule: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 5}; null is warmup and cosine",
         default=None,
@@ -38,8 +43,23 @@ class FitConfig:
     )
     gradient_clip_norm: float = setting("maximum norm of the gradients; larger ones are scaled down", above=0)
     patience_epochs: int = setting("early stopping: epochs without a better validation loss; 0 disables it", at_least=0)
+    min_gain_per_kj: float | None = setting(
+        "early stopping on marginal return: least gain of the headline measure per kJ in two epochs; null disables it",
+        above=0,
+        default=None,
+    )
     precision: str = setting(
-        "auto (bf16 if the accelerator supports it, else fp32), fp32 or bf16", choices=("auto", "fp32", "bf16")
+        "auto (bf16 if the accelerator supports it, else fp32), native (bf16 also on a CPU that has it), fp32 or bf16",
+        choices=("auto", "native", "fp32", "bf16"),
+    )
+    keep_freed_memory: bool = setting(
+        "keep up to 1 GB of freed memory for the next step, which saves the kernel's clearing of pages", default=False
+    )
+    to: dict[str, float] | None = setting(
+        "stop as soon as the validation split reaches it: {accuracy: 0.91}; null: train all epochs", default=None
+    )
+    checks_per_epoch: int = setting(
+        "measurements of the validation split in an epoch, to see whether `to` is reached", at_least=1, default=1
     )
     checkpoint_interval_s: float = setting("seconds between checkpoints on disk", at_least=0)
 
@@ -78,11 +98,29 @@ class TrainConfig(FitConfig):
         "channels removed while training: {amount: 0.5, at: [0.1, 0.2, 0.3]}; null keeps all", default=None
     )
 
+    teacher: str | None = setting(
+        "folder of a saved model or a bundle whose predictions the training follows too; null: none", default=None
+    )
+    distillation_weight: float = setting(
+        "share of the loss that follows the teacher's predictions, 0 to 1", at_least=0, at_most=1, default=0.5
+    )
+    distillation_temperature: float = setting("softens the teacher's and the model's predictions", above=0, default=2.0)
+    whitening_samples: int = setting(
+        "training images whose patches the first convolution whitens, frozen with its normalization; 0: it is trained",
+        at_least=0,
+        default=0,
+    )
+
     def check(self, key: str) -> None:
         """Check constraints that the fields' types and `setting`s cannot express."""
         if self.shrink is not None and (not self.shrink.at or sorted(set(self.shrink.at)) != self.shrink.at):
             raise ConfigError(f"{key}.shrink.at={self.shrink.at} must name shares of the training in ascending order.")
-        others = {"qat": self.quantization_aware(), "sparse": self.sparse_from_start()}
+        others = {
+            "qat": self.quantization_aware(),
+            "sparse": self.sparse_from_start(),
+            "muon_learning_rate": self.muon_learning_rate,
+            "whitening_samples": self.whitening_samples or None,
+        }
         for name in (name for name, other in others.items() if self.shrink is not None and other is not None):
             raise ConfigError(f"{key}.shrink removes channels for which {key}.{name} keeps a tensor. Set only one.")
 
@@ -99,11 +137,13 @@ def check_training(config: Config) -> None:
     """Check that the classes which optimizers and schedules name may be called, without importing them.
 
     Raises:
-        ConfigError: one is not trusted, or its arguments are not plain data.
+        ConfigError: one is not trusted, its arguments are not plain data, or there are two optimizers.
     """
     fine_tuning = config.sparsify.fine_tuning()
     fits = {"train": config.train, **({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit})}
     for key, fit in fits.items():
+        if fit.optimizer is not None and fit.muon_learning_rate is not None:
+            raise ConfigError(f"{key}.optimizer and {key}.muon_learning_rate are both set. Set one of them to null.")
         for kind, node in ((OPTIMIZER, fit.optimizer), (SCHEDULE, fit.schedule)):
             if node is not None:
                 where = f"{key}.{kind.key.rpartition('.')[2]}"
