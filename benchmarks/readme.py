@@ -410,6 +410,30 @@ def _sweep_rows() -> Iterator[Row]:
         names = ", ".join(row["objectives"])
         what = f"{trials} trials on a grid of 240 measured points, share of the hypervolume of {names}"
         yield f"{what} (median)", found, f"{row[f'random_{drawn}']['median']:.3f}, of {drawn} random points"
+    yield from _slurm_rows()
+
+
+def _slurm_rows() -> Iterator[Row]:
+    if not (RESULTS / "slurm.json").exists():  # it takes a quiet machine with Slurm a quarter of an hour
+        return
+    slurm = result("slurm")
+    what = "12 points on a Slurm of one node: trainings, sparsifications and quantizations executed"
+    yield what, _counts(slurm["sharing"]), "2; 6; 12"
+    killed = slurm["kills"]
+    what = "the same, with a job put back, the node down, a job cancelled, and the same command again"
+    yield what, f"{_counts(killed)}; {killed['resumed']} from a checkpoint", "2; 6; 12"
+    limited = slurm["timeout"]
+    before_s = limited["resumed_duration_s"]
+    what = "a training longer than its time limit: finished executions, seconds kept from those before"
+    yield what, f"{_counts(limited)}; {before_s:.0f} s", "1"
+    submitted = slurm["submission"]
+    what = f"1,000 points submitted as {submitted['jobs']} jobs in {submitted['submissions']} arrays"
+    load = f"{submitted['wall_s']:.0f} s at a load of {submitted['load_average_1_min']:.0f}"
+    yield what, f"{load}; {submitted['cpu_s']:.0f} s of processor time", "60 s"
+
+
+def _counts(part: Mapping[str, Any]) -> str:
+    return "; ".join(str(count) for count in part["executions"].values())
 
 
 def _shared_stages() -> Iterator[Row]:

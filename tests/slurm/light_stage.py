@@ -22,7 +22,9 @@ def main(stage: ow.pipeline.Stage) -> None:
         write_json(kept, {"done": done})
         raise
     amount = stage.config.sparsify.amount if stage.name == "sparsify" else None
-    write_json(stage.out("model") / "weights.json", {"steps": steps, "amount": amount})
+    needs = stage.config.pipeline.stages[stage.name].needs
+    read = [json.loads((stage.input(need) / "weights.json").read_text()) for need in needs]
+    write_json(stage.out("model") / "weights.json", {"steps": steps, "amount": amount, "read": read})
     if stage.name == "sparsify":
         write_json(stage.out("layers.json"), {})
     stage.save_metrics({"steps": steps})

@@ -156,6 +156,30 @@ def resumed(space):
     return any(record["resumed_j"] > 0 for record in records)
 
 
+@pytest.mark.timeout(1200)  # Slurm counts in minutes
+def test_a_job_at_its_time_limit_goes_on_in_the_queue(space):
+    limit = ("hydra.launcher.stages.train.time_min=2", "hydra.launcher.grace_s=30")
+    statuses, _ = space.sweep("train.epochs=120", "seed=0,0", *limit, "--until", "train", "--name", "limited")
+    assert statuses == ["done", "done"]
+    assert space.executions("done") == {"train": 1}
+    assert space.executions("interrupted")["train"] >= 1
+    assert resumed(space)
+
+
+def test_a_node_that_dies_costs_nothing_that_was_finished(space, slurm):
+    words = ("train.epochs=1,8", "--until", "train", "--name", "died")
+    runner = space.start(*words)
+    wait_for(lambda: space.executions("done")["train"] == 1)
+    space.running("train")
+    node = space("sinfo", "--noheader", "--format=%n").stdout.strip()
+    space("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    time.sleep(2.0)
+    space("scontrol", "update", f"nodename={node}", "state=resume", check=False)  # it may be back by itself
+    _, said = runner.communicate(timeout=PATIENCE_S)
+    assert runner.returncode == 0, said
+    assert space.executions("done") == {"train": 2}
+
+
 def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint_by_itself(space):
     runner = space.start("train.epochs=8", "seed=0,0", "--until", "train", "--name", "requeued")
     space("scontrol", "requeue", space.running("train"))
@@ -177,3 +201,14 @@ def test_the_command_may_end_and_follow_its_jobs_again(space):
     assert statuses == ["done", "done"]
     assert space.executions("done") == {"train": 2}
     assert not space.executions("interrupted")
+
+
+def test_a_missing_partition_and_a_gpu_too_many_are_refused_at_once(space):
+    for setting, said in (
+        ("hydra.launcher.every.partition=fast", "Change its partition. Partitions: main."),
+        ("hydra.launcher.stages.train.gpus=9", "Change its partition, cpus, mem_gb, gpus."),
+    ):
+        done = space("overwinter", "run", "-m", *ON_SLURM, setting, "seed=1,2", "--until", "train", check=False)
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert not space.jobs()
