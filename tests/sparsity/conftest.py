@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from overwinter.data import InMemory, Split
-from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig, OneShotConfig, SparseGptConfig
+from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig, OneShotConfig, RecoveryConfig, SparseGptConfig
 from tests.support.settings import fit_settings
 
+NO_RECOVERY = RecoveryConfig(method="none", steps=20, learning_rate=3e-3, batch_size=4, fine_tuning=None)
 FIT = fit_settings(epochs=4, weight_decay=0.0)
 
 
@@ -23,6 +24,8 @@ def magnitude_config():
             "skip": [],
             "distillation_weight": 0.5,
             "distillation_temperature": 2.0,
+            "distillation_features": {},
+            "distillation_feature_weight": 1.0,
             "fit": FIT,
             "scope": "global",
             "ramp_fraction": 0.5,
@@ -43,6 +46,8 @@ def channels_config():
             "skip": [],
             "distillation_weight": 0.5,
             "distillation_temperature": 2.0,
+            "distillation_features": {},
+            "distillation_feature_weight": 1.0,
             "fit": FIT,
         }
         return ChannelsConfig(**(values | changes))
@@ -67,6 +72,10 @@ def one_shot_config():
             "calibration_samples": 6,
             "calibration_text": "data",
             "sparsegpt": SparseGptConfig(dampening=0.01, column_block=16),
+            "max_quality_loss": None,
+            "min_amount": 0.1,
+            "trials": 5,
+            "recovery": NO_RECOVERY,
         }
         return OneShotConfig(**(values | changes))
 

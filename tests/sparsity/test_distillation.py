@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from overwinter.calibration import precision
 from overwinter.calibration.following import AdamFit
 from overwinter.errors import OverwinterError
 from overwinter.sparsity import distill_weights, hold_masks
-from overwinter.tasks import Classification, Regression
+from overwinter.tasks import Classification, LanguageModeling, Regression
 
 CLASSES, NUMBERS = Classification(tuple("abcd")), Regression(tuple("abcd"))
 
@@ -55,6 +56,37 @@ def test_it_comes_closer_to_dense_and_moves_only_the_kept_weights(dense, samples
         old = before.state_dict()[name]
         assert torch.equal(tensor == 0, old == 0)
         assert torch.equal(tensor, old) is (name not in {"0.weight", "3.weight"})
+
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.up = nn.Embedding(16, 24), nn.Linear(24, 48)
+        self.down, self.head = nn.Linear(48, 24), nn.Linear(24, 16)
+
+    def forward(self, tokens):
+        states = self.embedding(tokens)
+        return self.head(states + self.down(torch.relu(self.up(states)))).float()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_language_model_computes_in_bfloat16_and_its_weights_stay_in_float32(monkeypatch, quick):
+    monkeypatch.setattr(precision, "is_quick", lambda _device: quick)
+    torch.manual_seed(0)
+    dense, tokens = Language().eval(), torch.randint(0, 16, (32, 8))
+    model = copy.deepcopy(dense)
+    with torch.no_grad():
+        model.up.weight.masked_fill_(model.up.weight.abs() < model.up.weight.abs().median(), 0.0)
+    before, kinds = copy.deepcopy(model.state_dict()), set()
+    model.up.register_forward_hook(lambda _layer, _inputs, output: kinds.add(output.dtype))
+    fit_ = fit(steps=40, batch_size=8)
+    losses = distill_weights(model, dense, [tokens], hold_masks(model, ["up"]), fit_, task=LanguageModeling(()))
+    assert kinds == {torch.bfloat16 if quick else torch.float32}
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert model.up.weight.dtype == torch.float32
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"up.weight"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_batches_of_several_shapes_take_turns(dense, samples):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
 
 from overwinter.calibration.batches import count_samples
 from overwinter.calibration.teacher import Draw, Teacher, divergence, quick_enough
@@ -62,7 +62,7 @@ def draw_batches(calibration: Sequence[TensorInputs], fit: AdamFit) -> list[Draw
 
 
 def follow(
-    model: nn.Module,
+    model: Callable[[Any], torch.Tensor],
     teacher: Teacher,
     draws: Sequence[Draw],
     optimizer: torch.optim.Optimizer,

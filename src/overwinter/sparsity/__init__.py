@@ -10,7 +10,8 @@
 - `distill_weights` and `reconstruct_blocks` fit the kept weights to the dense model, end to end or block by block.
 - `start_sparse` trains with few weights from the first step on (RigL), before any sparsifier: ``train.sparse``.
 - `OneShot` removes single weights at once, by magnitude, Wanda or SparseGPT; a `Calibrated` sparsifier is given a
-  `Calibration`.
+  `Calibration`, and a `Recovering` one the dense model.
+- `find_largest` finds the largest amount that the limit of quality allows.
 - `SparsityReport` says what was asked, what was reached, layer by layer, and what was left unchanged.
 
 Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
@@ -30,34 +31,49 @@ if TYPE_CHECKING:
     from overwinter.sparsity.magnitude import Magnitude, MaskHook
     from overwinter.sparsity.masks import HeldMasks, hold_masks
     from overwinter.sparsity.one_shot import OneShot
-    from overwinter.sparsity.protocol import Calibrated, Calibration, Sparsifier
+    from overwinter.sparsity.protocol import Calibrated, Calibration, Recovering, Sparsifier
     from overwinter.sparsity.reconstruction import BlockError, reconstruct_blocks
-    from overwinter.sparsity.report import LayerReport, SparsityReport
+    from overwinter.sparsity.report import LayerReport, Recovered, SparsityReport
     from overwinter.sparsity.rigl import SparseTraining, TrainingFlops, start_sparse
-    from overwinter.sparsity.settings import FineTunedSparsifyConfig, OneShotConfig, SparsifyConfig
+    from overwinter.sparsity.searching import Trial, find_largest
+    from overwinter.sparsity.settings import (
+        AmountSearch,
+        FineTunedSparsifyConfig,
+        FineTuningConfig,
+        OneShotConfig,
+        RecoveryConfig,
+        SparsifyConfig,
+    )
     from overwinter.sparsity.shrinking import Shrinking
 
 __all__ = [
+    "AmountSearch",
     "BlockError",
     "Calibrated",
     "Calibration",
     "ChannelGroup",
     "Channels",
     "FineTunedSparsifyConfig",
+    "FineTuningConfig",
     "HeldMasks",
     "LayerReport",
     "Magnitude",
     "MaskHook",
     "OneShot",
     "OneShotConfig",
+    "Recovered",
+    "Recovering",
+    "RecoveryConfig",
     "Shrinking",
     "SparseTraining",
     "Sparsifier",
     "SparsifyConfig",
     "SparsityReport",
     "TrainingFlops",
+    "Trial",
     "distill_weights",
     "find_channel_groups",
+    "find_largest",
     "flops_per_sample",
     "hold_masks",
     "reconstruct_blocks",
@@ -66,12 +82,14 @@ __all__ = [
 
 # Loaded when first used: settings are read without torch.
 _HOMES = {
+    "AmountSearch": "settings",
     "BlockError": "reconstruction",
     "Calibrated": "protocol",
     "Calibration": "protocol",
     "ChannelGroup": "dependencies",
     "Channels": "channels",
     "FineTunedSparsifyConfig": "settings",
+    "FineTuningConfig": "settings",
     "HeldMasks": "masks",
     "LayerReport": "report",
     "Magnitude": "magnitude",
@@ -80,12 +98,17 @@ _HOMES = {
     "SparseTraining": "rigl",
     "OneShot": "one_shot",
     "OneShotConfig": "settings",
+    "Recovered": "report",
+    "Recovering": "protocol",
+    "RecoveryConfig": "settings",
     "Sparsifier": "protocol",
     "SparsifyConfig": "settings",
     "SparsityReport": "report",
     "TrainingFlops": "rigl",
+    "Trial": "searching",
     "distill_weights": "distillation",
     "find_channel_groups": "dependencies",
+    "find_largest": "searching",
     "flops_per_sample": "channel_amounts",
     "hold_masks": "masks",
     "reconstruct_blocks": "reconstruction",

@@ -7,13 +7,16 @@ bfloat16 where that is fast; the weights, which move by little at a time, stay i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from overwinter.calibration.device_placement import CPU, offloaded
 from overwinter.calibration.following import BETAS, AdamFit, draw_batches, follow
+from overwinter.calibration.precision import in_quick_type
 from overwinter.calibration.teacher import Teacher
 from overwinter.inputs import TensorInputs
 from overwinter.progress import Progress, silent
@@ -50,9 +53,31 @@ def distill_weights(
         ConfigError: no calibration samples.
         OverwinterError: the divergence became NaN or infinite.
     """
-    weights = list(masks.weights.values())
     draws = draw_batches(calibration, fit)
     with offloaded(model, device), offloaded(dense, device):
-        teacher = Teacher(dense, calibration, draws, task, device)
-        adam = torch.optim.Adam(weights, lr=fit.learning_rate, betas=BETAS, fused=True)
-        return follow(model, teacher, draws, adam, task=task, key="sparsify.recovery", hooks=[masks], progress=progress)
+        place = torch.device(device)
+        followed = in_quick_type(dense, place) if task.generates else dense
+        student = _Student(model, masks.weights, place) if task.generates else model
+        teacher = Teacher(followed, calibration, draws, task, device)
+        adam = torch.optim.Adam(masks.weights.values(), lr=fit.learning_rate, betas=BETAS, fused=True)
+        return follow(
+            student, teacher, draws, adam, task=task, key="sparsify.recovery", hooks=[masks], progress=progress
+        )
+
+
+class _Student:
+    """A language model that computes in bfloat16 throughout, where that is fast, with weights that stay in float32.
+
+    Casting the weights once a pass takes a fifth of the step's time less than casting what enters every layer, too.
+    """
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, torch.Tensor], device: torch.device) -> None:
+        self._model = in_quick_type(model, device).requires_grad_(requires_grad=False)
+        self._weights = {f"{name}.weight": weight for name, weight in weights.items()}
+
+    def __call__(self, inputs: Any) -> torch.Tensor:
+        """Return the outputs for a batch; differentiable in the weights."""
+        kind = self._model.get_parameter(next(iter(self._weights))).dtype
+        cast = {name: weight.to(kind) for name, weight in self._weights.items()}
+        outputs: torch.Tensor = functional_call(self._model, cast, (inputs,))
+        return outputs

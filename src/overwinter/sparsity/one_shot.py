@@ -7,6 +7,7 @@ and each block is pruned by its inputs from the pruned ones before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -21,13 +22,17 @@ from overwinter.models import StepHook, is_finite, keep_changes_on_disk
 from overwinter.progress import Progress, part
 from overwinter.sparsity.amounts import find_amounts
 from overwinter.sparsity.layers import choose_layers
+from overwinter.sparsity.masks import hold_masks
 from overwinter.sparsity.protocol import Calibration
 from overwinter.sparsity.pruning import Pruned, Pruning
-from overwinter.sparsity.report import LayerReport, SparsityReport
-from overwinter.sparsity.settings import OneShotConfig
+from overwinter.sparsity.recovery import recover
+from overwinter.sparsity.report import LayerReport, Recovered, SparsityReport
+from overwinter.sparsity.settings import DISTILL, FIT, RECONSTRUCT, OneShotConfig
+from overwinter.tasks import Task
 
 _BATCH = 8
 _WRITING, _MEASURING = 0.3, 0.6  # shares of the work by which text is written, and the dense model is measured
+_PRUNED = 0.4  # share of the work by which the model is pruned, if it recovers on the same samples
 _UNREACHED = "the calibration samples do not reach it"
 
 
@@ -37,6 +42,8 @@ class OneShot:
     def __init__(self, config: OneShotConfig) -> None:
         self._config = config
         self._calibration = Calibration()
+        self._batches: list[TensorInputs] = []
+        self._recovered: Recovered | None = None
         self._done: dict[str, Pruned] = {}
         self._left_alone: dict[str, str] = {}
 
@@ -45,7 +52,7 @@ class OneShot:
         self._calibration = calibration
 
     def prepare(self, model: nn.Module, train: Split) -> Sequence[StepHook]:
-        """Prune ``model`` in place; no fine-tuning follows.
+        """Prune ``model`` in place; return what holds its zeros, if a fine-tuning follows.
 
         Raises:
             ConfigError: no layer can be pruned, or the model cannot write the calibration text that is asked for.
@@ -54,15 +61,24 @@ class OneShot:
         """
         layers, self._left_alone = choose_layers(model, self._config)
         _refuse_broken(layers)
-        batches = calibration_batches(model, train, self._config, self._calibration)
-        self._done = prune(model, layers, batches, self._config, self._calibration)
+        before = replace(self._calibration, progress=part(self._calibration.progress, 0.0, self._pruned_at()))
+        self._batches = calibration_batches(model, train, self._config, before)
+        self._done = prune(model, layers, self._batches, self._config, before)
         self._left_alone |= dict.fromkeys(layers.keys() - self._done.keys(), _UNREACHED)
         if not self._done:
             raise OverwinterError(
                 f"The calibration samples reach none of the layers {', '.join(layers)}, so nothing was pruned. "
                 "Are they called by the model's forward()?"
             )
-        return []
+        return [hold_masks(model, self._done)] if self._config.recovery.method == FIT else []
+
+    def recover(self, model: nn.Module, dense: nn.Module, task: Task) -> None:
+        """Fit the kept weights of ``model`` in place on the calibration samples, if `sparsify.recovery` says so."""
+        if self._config.recovery.method not in (RECONSTRUCT, DISTILL):
+            return
+        after = replace(self._calibration, progress=part(self._calibration.progress, self._pruned_at(), 1.0))
+        masks = hold_masks(model, self._done)
+        self._recovered = recover(model, dense, self._batches, masks, self._config.recovery, after, task=task)
 
     def report(self, model: nn.Module) -> SparsityReport:
         """Count the zeros of each layer of ``model``."""
@@ -77,7 +93,11 @@ class OneShot:
             asked=self._config.amount,
             layers=layers,
             left_alone=dict(sorted(self._left_alone.items())),
+            recovered=self._recovered,
         )
+
+    def _pruned_at(self) -> float:
+        return _PRUNED if self._config.recovery.method in (RECONSTRUCT, DISTILL) else 1.0
 
 
 def calibration_batches(

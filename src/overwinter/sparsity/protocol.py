@@ -12,6 +12,7 @@ from overwinter.data import Split
 from overwinter.models import StepHook
 from overwinter.progress import Progress, silent
 from overwinter.sparsity.report import SparsityReport
+from overwinter.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +61,11 @@ class Calibrated(Protocol):
 
     def calibrate_with(self, calibration: Calibration) -> None:
         """Take in, before `Sparsifier.prepare`, what the calibration needs."""
+
+
+@runtime_checkable
+class Recovering(Protocol):
+    """What a `Sparsifier` whose model recovers without targets has too."""
+
+    def recover(self, model: nn.Module, dense: nn.Module, task: Task) -> None:
+        """Fit, after `Sparsifier.prepare`, the kept weights of ``model`` in place to the dense model's outputs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -32,6 +32,33 @@ class LayerReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """How far the kept weights came back to the dense model, on the samples that they were fitted to.
+
+    Attributes:
+        method: ``reconstruct`` or ``distill``.
+        before: distance from the dense model at the beginning: of the outputs, in ``unit``; of blocks, their mean.
+        after: and at the end.
+        unit: of both.
+        blocks: block -> its own distance before and after; empty if the model was fitted as a whole.
+    """
+
+    method: str
+    before: float
+    after: float
+    unit: str
+    blocks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"recovered ({self.method}): distance from dense {self.before:.3g} -> {self.after:.3g} {self.unit}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {**vars(self), "blocks": {name: list(both) for name, both in self.blocks.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
 class SparsityReport:
     """A whole model.
 
@@ -43,6 +70,7 @@ class SparsityReport:
         left_alone: layer name -> why nothing was removed from it.
         asked_of: of what the share was asked: the unit, or ``flops``.
         flops: floating-point operations for a sample, before and after; None: they are the same.
+        recovered: how the kept weights recovered on the calibration samples; None: they did not.
     """
 
     method: str
@@ -52,6 +80,7 @@ class SparsityReport:
     left_alone: Mapping[str, str]
     asked_of: str | None = None
     flops: tuple[int, int] | None = None
+    recovered: Recovered | None = None
 
     @property
     def reached(self) -> float:
@@ -80,4 +109,5 @@ class SparsityReport:
                 for layer in self.layers
             },
             "left_alone": dict(self.left_alone),
+            "recovered": None if self.recovered is None else self.recovered.to_json(),
         }

@@ -21,6 +21,26 @@ if TYPE_CHECKING:
 
     from overwinter.sparsity.protocol import Sparsifier
 
+NONE, FIT, RECONSTRUCT, DISTILL = "none", "fit", "reconstruct", "distill"
+RECOVERIES = (NONE, FIT, RECONSTRUCT, DISTILL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmountSearch:
+    """The search for the largest amount that quality allows.
+
+    Attributes:
+        least: smallest amount, 0 to below 1.
+        most: largest amount, above it.
+        max_quality_loss: of the headline measure against dense, see `overwinter.tasks.Measure.loss`.
+        trials: at most, at least 2.
+    """
+
+    least: float
+    most: float
+    max_quality_loss: float
+    trials: int
+
 
 @dataclass
 class SparsifyConfig(PluginConfig):
@@ -40,8 +60,12 @@ class SparsifyConfig(PluginConfig):
             ConfigError: with what to change.
         """
 
-    def fine_tuning(self) -> FineTunedSparsifyConfig | None:
-        """Return how the model recovers; None: nothing is removed, or nothing has to recover."""
+    def fine_tuning(self) -> FineTuningConfig | None:
+        """Return how the model is fine-tuned; None: it is not."""
+        return None
+
+    def amount_search(self) -> AmountSearch | None:
+        """Return how ``amount`` is searched; None: it is what is removed."""
         return None
 
 
@@ -57,18 +81,30 @@ class NoSparsifyConfig(SparsifyConfig):
 
 
 @dataclass
-class FineTunedSparsifyConfig(SparsifyConfig):
-    """The settings of any sparsifier that removes while, or before, the model is fine-tuned (Hinton et al. 2015)."""
+class FineTuningConfig:
+    """The settings of a fine-tuning with the dense model as its teacher (Hinton et al. 2015)."""
 
-    amount: float = setting("share removed, 0 to below 1", at_least=0, below=1)
-    skip: list[str] = setting("name patterns of layers left unchanged, such as features.0.*")
     distillation_weight: float = setting(
         "share of the loss that follows the dense model's predictions, 0 to 1", at_least=0, at_most=1
     )
     distillation_temperature: float = setting("softens both models' predictions", above=0)
+    distillation_features: dict[str, str] = setting(
+        "layer: layer of the dense model whose output it follows, too, such as {features.3: features.3}"
+    )
+    distillation_feature_weight: float = setting(
+        "of their squared differences in the loss, as shares of the dense model's mean square", at_least=0
+    )
     fit: FitConfig = setting("the fine-tuning; the keys are those of train", default_factory=FitConfig)
 
-    def fine_tuning(self) -> FineTunedSparsifyConfig:
+
+@dataclass
+class FineTunedSparsifyConfig(FineTuningConfig, SparsifyConfig):
+    """The settings of any sparsifier that removes while, or before, the model is fine-tuned."""
+
+    amount: float = setting("share removed, 0 to below 1", at_least=0, below=1)
+    skip: list[str] = setting("name patterns of layers left unchanged, such as features.0.*")
+
+    def fine_tuning(self) -> FineTuningConfig:
         """Return the settings of the fine-tuning: these."""
         return self
 
@@ -184,8 +220,32 @@ class SparseGptConfig:
 
 
 @dataclass
+class RecoveryConfig:
+    """How the kept weights of a model that was pruned at once make up for the others; the zeros stay."""
+
+    method: str = setting(
+        "none; reconstruct (block by block) or distill (end to end), both without targets; fit (see fine_tuning)",
+        choices=RECOVERIES,
+    )
+    steps: int = setting("of Adam on the calibration samples; of reconstruct, for each block", at_least=1)
+    learning_rate: float = setting("of the first step; it falls to 0 along a cosine", above=0)
+    batch_size: int = setting("calibration samples of a step", at_least=1)
+    fine_tuning: FineTuningConfig | None = setting(
+        "of fit only: {distillation_weight: 0.5, ..., fit: {epochs: 3, ...}}, the keys of sparsify=magnitude"
+    )
+
+    def check(self, key: str) -> None:
+        """Refuse fine-tuning without its settings, and the settings without it."""
+        if (self.method == FIT) != (self.fine_tuning is not None):
+            raise ConfigError(
+                f"{key}.method={self.method} and {key}.fine_tuning contradict each other: settings of a fine-tuning "
+                f"belong to fit alone. Set {key}.method=fit with them, or {key}.fine_tuning=null."
+            )
+
+
+@dataclass
 class OneShotConfig(SparsifyConfig):
-    """Single weights removed at once, by magnitude, Wanda or SparseGPT, block by block; no fine-tuning follows."""
+    """Single weights removed at once, by magnitude, Wanda or SparseGPT, block by block; then the others recover."""
 
     amount: float = setting("share of the weights, 0 to below 1; of N:M it is 1 - N / M", at_least=0, below=1)
     score: str = setting(
@@ -212,10 +272,21 @@ class OneShotConfig(SparsifyConfig):
         choices=("data", "generated", "both"),
     )
     sparsegpt: SparseGptConfig = setting("of the score sparsegpt only", default_factory=SparseGptConfig)
+    max_quality_loss: float | None = setting(
+        "null: amount is removed; else the most up to it that costs no more of the headline measure on validation",
+        at_least=0,
+    )
+    min_amount: float = setting("of the search with max_quality_loss", at_least=0, below=1)
+    trials: int = setting("of the search with max_quality_loss, at most", at_least=2)
+    recovery: RecoveryConfig = setting(
+        "afterwards, the kept weights follow the dense model", default_factory=RecoveryConfig
+    )
 
     def check(self, key: str) -> None:
         """Refuse settings that contradict each other."""
         self._check_pattern(key)
+        self.recovery.check(f"{key}.recovery")
+        self._check_search(key)
         if self.scope == "global" and self.ratios != "uniform":
             raise ConfigError(
                 f"{key}.scope=global finds each layer's share itself, and {key}.ratios={self.ratios} gives it. "
@@ -225,10 +296,26 @@ class OneShotConfig(SparsifyConfig):
             f"{key}.score={self.score}": self.score != "magnitude",
             f"{key}.swaps={self.swaps}": self.swaps > 0,
             f"{key}.ratios={self.ratios}": self.ratios == "sensitivity",
+            f"{key}.recovery.method={self.recovery.method}": self.recovery.method in (RECONSTRUCT, DISTILL),
         }
         for reason, needs in needing.items():
             if needs and self.calibration_samples == 0:
                 raise ConfigError(f"{reason} needs calibration. Set {key}.calibration_samples to at least 1.")
+
+    def _check_search(self, key: str) -> None:
+        if self.max_quality_loss is None:
+            return
+        if self.min_amount >= self.amount:
+            raise ConfigError(
+                f"{key}.max_quality_loss searches from {key}.min_amount={self.min_amount:g} up to "
+                f"{key}.amount={self.amount:g}, which is not more. Raise {key}.amount."
+            )
+        if read_pattern(self.pattern) is not None or self.recovery.method == FIT:
+            raise ConfigError(
+                f"{key}.max_quality_loss searches an amount, which {key}.pattern={self.pattern} fixes or "
+                f"{key}.recovery.method={self.recovery.method} trains anew each time. "
+                f"Set {key}.pattern=unstructured and another {key}.recovery.method, or {key}.max_quality_loss=null."
+            )
 
     def _check_pattern(self, key: str) -> None:
         pattern = read_pattern(self.pattern)
@@ -249,6 +336,18 @@ class OneShotConfig(SparsifyConfig):
                 f"{key}.sparsegpt.column_block={self.sparsegpt.column_block} cuts groups of {pattern.of}. "
                 f"Set it to a multiple of {pattern.of}."
             )
+
+    def fine_tuning(self) -> FineTuningConfig | None:
+        """Return how the model is fine-tuned; None: it is not."""
+        return self.recovery.fine_tuning
+
+    def amount_search(self) -> AmountSearch | None:
+        """Return how ``amount`` is searched; None: it is what is removed."""
+        if self.max_quality_loss is None:
+            return None
+        return AmountSearch(
+            least=self.min_amount, most=self.amount, max_quality_loss=self.max_quality_loss, trials=self.trials
+        )
 
     def check_model(self, model: nn.Module) -> None:
         """Refuse a name pattern that fits no layer, and a model of which no layer can be pruned."""

@@ -3,7 +3,8 @@
 - `fit` is the loop; its settings are the configuration's `FitConfig`, its outcome a `FitResult`.
 - `Checkpoints` keeps its state on disk: a fit that was killed goes on from the last checkpoint and, on a
   CPU with the same number of threads, ends with the very bits of an undisturbed one.
-- `TaskLoss` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
+- `TaskLoss` and `DistillationLoss` are losses; a `Loss` is anything with their signature. `FeatureDistance` adds inner
+  values by name to a distillation.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
 - `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from overwinter.training.checkpoints import Checkpoints
     from overwinter.training.device import pick_device
     from overwinter.training.evaluation import Score, evaluate
+    from overwinter.training.features import FeatureDistance
     from overwinter.training.loop import fit
     from overwinter.training.losses import DistillationLoss, Loss, TaskLoss
     from overwinter.training.qat.awareness import Awareness, make_aware
@@ -36,6 +38,7 @@ __all__ = [
     "Checkpoints",
     "DistillationLoss",
     "EpochRecord",
+    "FeatureDistance",
     "FitResult",
     "Loss",
     "Score",
@@ -57,6 +60,7 @@ _HOMES = {
     "Checkpoints": "checkpoints",
     "DistillationLoss": "losses",
     "EpochRecord": "result",
+    "FeatureDistance": "features",
     "FitResult": "result",
     "Loss": "losses",
     "Score": "evaluation",

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from overwinter.tasks import Task
+from overwinter.training.features import FeatureDistance
 
 
 class Loss(Protocol):
@@ -44,22 +45,35 @@ class DistillationLoss:
         teacher: the dense model; put into evaluation mode, and never changed.
         weight: share of the teacher, 0 to 1.
         temperature: both models' logits are divided by it.
+        features: how far inner values are from the teacher's; None: they may be anything.
+        feature_weight: what that is multiplied by before it is added.
     """
 
-    def __init__(self, task: Task, teacher: nn.Module, *, weight: float, temperature: float) -> None:
+    def __init__(
+        self,
+        task: Task,
+        teacher: nn.Module,
+        *,
+        weight: float,
+        temperature: float,
+        features: FeatureDistance | None = None,
+        feature_weight: float = 1.0,
+    ) -> None:
         self._task = task
         self._teacher = teacher.eval().requires_grad_(requires_grad=False)
         self._weight = weight
         self._temperature = temperature
+        self._features, self._feature_weight = features, feature_weight
 
     def __call__(self, outputs: torch.Tensor, targets: torch.Tensor, inputs: Any) -> torch.Tensor:
         """Return the mean mixed loss."""
         hard = self._task.loss(outputs, targets)
-        if not self._weight:
+        if not self._weight and self._features is None:
             return hard
         with torch.no_grad():
             taught = self._teacher.to(outputs.device)(inputs).float()  # (batch, ...)
-        return (1.0 - self._weight) * hard + self._weight * self._soft(outputs, taught)
+        mixed = (1.0 - self._weight) * hard + self._weight * self._soft(outputs, taught)
+        return mixed if self._features is None else mixed + self._feature_weight * self._features()
 
     def _soft(self, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         if self._task.divergence_unit != "nats":
