@@ -173,6 +173,9 @@ def fine_tune(
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
+    for hook in hooks:
+        if isinstance(hook, ow.sparsity.HeldMasks):
+            hook.refuse_broken()
     return fitted.epochs_run
 
 
