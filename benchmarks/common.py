@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -142,3 +144,13 @@ def candidate(name: str, variants: Sequence[str], cost: Figures, broken_limits: 
         quality=quality,
         cost=BatchCost(batch_size=1, figures={1: cost}),
     )
+
+
+def load_module(path: Path) -> ModuleType:
+    """Return the module in a file, such as one of the tests' stand-ins, which are no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

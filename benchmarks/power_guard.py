@@ -12,7 +12,6 @@ benchmarks/results/power_guard.json.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import platform
 import random
@@ -24,12 +23,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from common import load_module
 from overwinter.files import write_json
 
 _ROOT = Path(__file__).resolve().parents[1]
+_STAND_IN = _ROOT / "tests" / "stand_in" / "nvml.py"
 _PREVIOUS_MW = 650_000
 _ALLOWED_S = 2.0
 _PATIENCE_S = 10.0
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_kills(folder: Path, tries: int, generator: random.Random) -> dict[str, Any]:
     """Kill runs, and time until the previous limit is back."""
-    machine = _stand_in().StandIn(folder)
+    machine = load_module(_STAND_IN).StandIn(folder)
     times_s = []
     for index in range(tries):
         run = _started(machine, folder, "busy" if index % 2 else "calm")
@@ -138,7 +138,7 @@ def measure_kills(folder: Path, tries: int, generator: random.Random) -> dict[st
 
 def measure_loop(folder: Path, duration_s: float, policy: str) -> dict[str, Any]:
     """Run the loop at an interval of 10 s during work that only waits, and return its thread's CPU time."""
-    machine = _stand_in().StandIn(folder)
+    machine = load_module(_STAND_IN).StandIn(folder)
     command = [sys.executable, "-c", _LOOP, str(duration_s), policy]
     environment = _environment(machine, folder)
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -170,16 +170,6 @@ def _restored_after_s(machine: Any) -> float:
 def _environment(machine: Any, folder: Path) -> dict[str, str]:
     own = {"PYTHONPATH": str(_ROOT / "src"), "OVERWINTER_POWER_STATE": str(folder / "state")}
     return {**os.environ, **machine.environment, **own}
-
-
-def _stand_in() -> ModuleType:
-    path = _ROOT / "tests" / "stand_in" / "nvml.py"
-    spec = importlib.util.spec_from_file_location("stand_in_nvml", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

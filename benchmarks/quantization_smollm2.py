@@ -9,14 +9,10 @@ codes) are kept with what they cost, for a later run to go on from; a row's seco
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import resource
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +28,7 @@ from overwinter.models.swapping import swap_in
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
 from overwinter.runtime import import_torchao
 from overwinter.tasks import LanguageModeling
+from smollm2_table import Work, make_table
 
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
@@ -41,39 +38,6 @@ _CASE = Project(root=_ROOT / "pipelines/smollm2", configs=_ROOT / "configs", con
 # What `overwinter -C pipelines/smollm2 run quantize=int4_distilled` does: windows of plays, and of the model's own.
 DISTILLED: Any = validate(compose(_CASE, ["quantize=int4_distilled"])).quantize
 CALIBRATION = DISTILLED.calibration_samples
-
-
-@dataclass(kw_only=True)
-class Work:
-    """Runs a method's parts, and counts what they cost.
-
-    Attributes:
-        keep: folder for parts that later runs may take up; None: nothing is kept.
-        parts: name -> seconds, and seconds of CPU.
-    """
-
-    keep: Path | None
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def part(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what ``make`` returns."""
-        begun, worked = time.perf_counter(), _cpu_s()
-        made = make()
-        self.parts[name] = {"seconds": time.perf_counter() - begun, "cpu_seconds": _cpu_s() - worked}
-        print(name, self.parts[name], flush=True)
-        return made
-
-    def kept_part(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what ``make`` returns, or returned in an earlier run, and count what it cost then."""
-        path = None if self.keep is None else self.keep / f"{name}.pt"
-        if path is not None and path.exists():
-            kept = torch.load(path, weights_only=True)
-            self.parts[name] = kept["cost"]
-            return kept["made"]
-        made = self.part(name, make)
-        if path is not None:
-            torch.save({"cost": self.parts[name], "made": made}, path)
-        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +120,6 @@ def peer(name: str, program: str) -> Callable[..., None]:
     return quantize
 
 
-def _cpu_s() -> float:
-    """Return the CPU time of this process and of the children that it waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def _written(dense: Any) -> torch.Tensor:
     return generate_text(dense, DISTILLED.written_windows, smollm2.WINDOW, seed=0)
 
@@ -193,31 +151,5 @@ METHODS: dict[str, Callable[..., None]] = {
 }
 
 
-def main(names: list[str], keep: Path | None) -> None:
-    """Score the dense model and each method on the same windows, and write the table after each."""
-    torch.set_num_threads(2)
-    dense, tokenizer = smollm2.load()
-    calibration, scored = smollm2.calibration_windows(tokenizer, CALIBRATION), smollm2.scored_windows(tokenizer)
-    reference = {domain: smollm2.reference(dense, windows) for domain, windows in scored.items()}
-    path = common.RESULTS / f"{NAME}.json"
-    rows: dict[str, Any] = json.loads(path.read_text())["rows"] if path.exists() else {}
-    for name in names or METHODS:
-        model, work = copy.deepcopy(dense), Work(keep=keep)
-        METHODS[name](work, model, dense, calibration)
-        cost = {key: sum(part[key] for part in work.parts.values()) for key in ("seconds", "cpu_seconds")}
-        row: dict[str, Any] = {**cost, "parts": work.parts, "calibration_windows": CALIBRATION}
-        for domain, windows in scored.items():
-            losses, logits = reference[domain]
-            scores, divergences = smollm2.score(model, windows, logits)
-            row[domain] = smollm2.ratio(scores, losses) | {"kl_nats": sum(divergences) / len(divergences)}
-        rows[name] = row
-        print(name, row, flush=True)
-        common.write_result(NAME, {"dense": "dequantized Q4_1 GGUF", "threads": torch.get_num_threads(), "rows": rows})
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
-    parser.add_argument("--keep", type=Path)
-    arguments = parser.parse_args()
-    main(arguments.methods, arguments.keep)
+    make_table(NAME, METHODS, calibration_windows=CALIBRATION, about=__doc__)

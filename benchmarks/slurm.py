@@ -14,7 +14,6 @@ slurm-client, and root.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -30,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from common import RESULTS, write_result
+from common import RESULTS, load_module, write_result
 from overwinter.ledger import ExecutionRecord, Ledger
 from overwinter.ledger.records import DONE
 
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args(arguments)
-    support = _loaded(_ROOT / "tests" / "support" / "slurm_cluster.py")
+    support = load_module(_ROOT / "tests" / "support" / "slurm_cluster.py")
     if reason := support.missing():
         raise SystemExit(f"No Slurm can be started here: {reason}")
     path, as_expected = RESULTS / "slurm.json", True
@@ -216,16 +215,6 @@ def _cpu_s(pid: int) -> float:
     """Return the processor seconds of a process and of those that it has waited for."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
-
-
-def _loaded(path: Path) -> Any:
-    """Return the module in a file of the tests."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -8,16 +8,12 @@ on from. The model, the windows and the scores are those of `quantization_smollm
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import common
 import smollm2
 from overwinter.calibration.generated_text import generate_text
 from overwinter.config import Project, compose, validate
@@ -28,16 +24,13 @@ from overwinter.sparsity.one_shot import prune
 from overwinter.sparsity.recovery import recover
 from overwinter.tasks import LanguageModeling
 from quantization_smollm2 import METHODS as QUANTIZED
-from quantization_smollm2 import Work
+from smollm2_table import Method, Work, make_table
 
 NAME = "sparsity_smollm2"
 _BATCH = 8
 _ROOT = Path(__file__).parents[1]
 _CASE = Project(root=_ROOT / "pipelines/smollm2", configs=_ROOT / "configs", config_name="smollm2")
 SWAPS = 100
-
-Method = Callable[[Work, Any, Any, torch.Tensor], None]
-"""(work, model to prune in place, dense model, calibration windows)"""
 
 
 class OneShot:
@@ -140,32 +133,6 @@ def zeros(model: Any) -> float:
     return 1.0 - sum(int(each.count_nonzero()) for each in weights) / sum(each.numel() for each in weights)
 
 
-def main(names: list[str], keep: Path | None) -> None:
-    """Score the dense model and each method on the same windows, and write the table after each."""
-    torch.set_num_threads(2)
-    dense, tokenizer = smollm2.load()
-    windows = OneShot("sparsify=wanda").config().calibration_samples
-    calibration, scored = smollm2.calibration_windows(tokenizer, windows), smollm2.scored_windows(tokenizer)
-    reference = {domain: smollm2.reference(dense, each) for domain, each in scored.items()}
-    path = common.RESULTS / f"{NAME}.json"
-    rows: dict[str, Any] = json.loads(path.read_text())["rows"] if path.exists() else {}
-    for name in names or METHODS:
-        model, work = copy.deepcopy(dense), Work(keep=keep)
-        METHODS[name](work, model, dense, calibration)
-        cost = {key: sum(part[key] for part in work.parts.values()) for key in ("seconds", "cpu_seconds")}
-        row: dict[str, Any] = {**cost, "parts": work.parts, "calibration_windows": windows, "zeros": zeros(model)}
-        for domain, each in scored.items():
-            losses, logits = reference[domain]
-            scores, divergences = smollm2.score(model, each, logits)
-            row[domain] = smollm2.ratio(scores, losses) | {"kl_nats": sum(divergences) / len(divergences)}
-        rows[name] = row
-        print(name, row, flush=True)
-        common.write_result(NAME, {"dense": "dequantized Q4_1 GGUF", "threads": torch.get_num_threads(), "rows": rows})
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
-    parser.add_argument("--keep", type=Path)
-    arguments = parser.parse_args()
-    main(arguments.methods, arguments.keep)
+    windows = OneShot("sparsify=wanda").config().calibration_samples
+    make_table(NAME, METHODS, calibration_windows=windows, about=__doc__, also=lambda model: {"zeros": zeros(model)})

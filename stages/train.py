@@ -66,17 +66,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         spent_j=stage.spent_j,
         progress=stage.progress,
     )
-    headline = data.task.headline
-    stage.log(
-        f"{headline.describe_named(result.measures[headline.name])} on validation after {result.epochs_run} epochs"
-        + (", resumed from a checkpoint" if result.resumed else "")
-        + ("" if result.reached is None else f", the target {'' if result.reached else 'not '}reached")
-    )
-    if result.last_return is not None:
-        stage.log(
-            f"stopped: {headline.title} gained {result.last_return:.3g} per kJ in the last two epochs, and "
-            f"train.min_gain_per_kj={config.train.min_gain_per_kj:g}"
-        )
+    log_fit(stage, data, result)
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
     for layer, reason in sparse.left_alone.items():
@@ -92,6 +82,21 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
             result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
         ),
     )
+
+
+def log_fit(stage: ow.pipeline.Stage, data: ow.data.Data, result: ow.training.FitResult) -> None:
+    """Say what the fit reached, and why it stopped."""
+    headline = data.task.headline
+    stage.log(
+        f"{headline.describe_named(result.measures[headline.name])} on validation after {result.epochs_run} epochs"
+        + (", resumed from a checkpoint" if result.resumed else "")
+        + ("" if result.reached is None else f", the target {'' if result.reached else 'not '}reached")
+    )
+    if result.last_return is not None:
+        stage.log(
+            f"stopped: {headline.title} gained {result.last_return:.3g} per kJ in the last two epochs, and "
+            f"train.min_gain_per_kj={stage.config.train.min_gain_per_kj:g}"
+        )
 
 
 def shrinking_hooks(stage: ow.pipeline.Stage, model: Module, train: ow.data.Split) -> list[ow.sparsity.Shrinking]:

@@ -198,7 +198,7 @@ class Jobs:
         return [{"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}} for name in self.variables]
 
     def _policies(self, tree: JobTree) -> list[dict[str, Any]]:
-        """Return the NetworkPolicies: nobody reaches a pod, and only the release reaches Kubernetes."""
+        """Return the NetworkPolicies: no pod can be reached, and only the release reaches Kubernetes."""
         outside = OUTSIDE if self.asks_outside else []
         api = [{"ports": [{"protocol": "TCP", "port": port} for port in _API_PORTS]}]
         found = []

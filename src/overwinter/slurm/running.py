@@ -350,7 +350,7 @@ class _SlurmRun:
         with interrupts_handled(handle) if in_main else contextlib.nullcontext():
             yield
 
-    # Ends, and what is told.
+    # Ends, and the events of them.
 
     def _end(self, result: PointResult) -> None:
         self._left.pop(result.point.name, None)

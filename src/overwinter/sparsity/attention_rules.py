@@ -116,7 +116,7 @@ def _of_values(values: Labels | None, heads: Labels) -> Labels:
 
 
 def _without_heads(met: Tracer, call: Call, reason: str) -> None:
-    """Multiply matrices of one head: the rows of the first and the columns of the second are told apart."""
+    """Multiply matrices of one head: the rows of the first and the columns of the second keep their labels."""
     one, other = call.inputs[:2]
     output = call.outputs[0]
     rows, columns = met.labels(one), met.labels(other)

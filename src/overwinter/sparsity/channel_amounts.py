@@ -14,7 +14,7 @@ from overwinter.models import copy_module
 from overwinter.sparsity.dependencies import HEADS, ChannelGroup
 from overwinter.sparsity.surgery import Cut, channel_importance, remove_channels
 
-_STEPS = 256  # shares that are told apart when FLOPs are asked for
+_STEPS = 256  # shares that are tried when FLOPs are asked for
 
 Kept = Callable[[float], list[int]]
 """Share -> how many channels of each group stay."""

@@ -67,7 +67,7 @@ class Couplings:
         """Let all that lies along some dimensions go together, as the features of an attention head.
 
         Returns:
-            the labels without a change along these dimensions; None: nothing else told them apart, so they stay.
+            the labels without a change along these dimensions; None: nothing else distinguished them, so they stay.
         """
         along = varying(labels).intersection(dimensions)
         if not along:

@@ -69,7 +69,7 @@ def batch_norm(met: Tracer, call: Call) -> None:
 
 
 def layer_norm(met: Tracer, call: Call) -> None:
-    """Mix all features of the last dimensions: only what is told apart by others can go."""
+    """Mix all features of the last dimensions: only what other layers distinguish can go."""
     tensor, shape = call.inputs[0], call.argument(1, "normalized_shape", ())
     labels, dimensions = met.labels(tensor), range(tensor.dim() - len(shape), tensor.dim())
     reason = f"its output goes through {call}, which mixes its channels"

@@ -14,7 +14,7 @@ from overwinter.sparsity.dependencies import ChannelGroup, Place
 from overwinter.sparsity.tracing import TAKES
 
 Sliced = Callable[[torch.Tensor, int, torch.Tensor], None]
-"""Is told of a parameter, before it is cut: dimension and indices that stay."""
+"""Called with a parameter before it is cut, the dimension and the indices that stay."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Keeping the results of a sweep's points as they end: in points.json, and told to whoever follows the sweep."""
+"""Keeping the results of a sweep's points as they end: in points.json, and as events for the display."""
 
 from __future__ import annotations
 
