@@ -96,4 +96,4 @@ def test_a_truncated_table_is_refused(monkeypatch, tmp_path):
 )
 def test_impossible_shares_are_refused(change):
     with pytest.raises(ConfigError, match=r"data\.(test|validation)_share="):
-        Digits(**{key: value for key, value in (CONFIG | change).items() if key != "_target_"})
+        Digits(**{key: value for key, value in (CONFIG | change).items() if key not in ("_target_", "share")})
