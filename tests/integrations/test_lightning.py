@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*No positive number of `max_epochs`"),
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),  # Lightning, with this torch
     pytest.mark.filterwarnings("ignore:.*number of training batches .* is smaller than the logging interval"),
+    pytest.mark.filterwarnings("ignore:The `srun` command is available"),  # on a machine with Slurm
 ]
 STEPS = 40
 
