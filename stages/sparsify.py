@@ -29,8 +29,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     dense = ow.models.load_description(stage.input("train"))
 
     made, trials = make_largest(stage, data, task)
-    ow.models.drop_negative_zeros(made.model)
     untouched = config.sparsify.method == "none"
+    if not untouched:
+        ow.models.drop_negative_zeros(made.model)
     saved = ow.models.save_model(
         stage.out("model"),
         made.model,

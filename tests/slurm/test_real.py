@@ -160,7 +160,7 @@ def resumed(space):
 def test_a_job_at_its_time_limit_goes_on_in_the_queue(space):
     limit = ("hydra.launcher.stages.train.time_min=2", "hydra.launcher.grace_s=30")
     statuses, _ = space.sweep("train.epochs=120", "seed=0,0", *limit, "--until", "train", "--name", "limited")
-    assert statuses == ["done", "done"]
+    assert set(statuses) == {"done"}
     assert space.executions("done") == {"train": 1}
     assert space.executions("interrupted")["train"] >= 1
     assert resumed(space)
