@@ -11,6 +11,7 @@ from overwinter.serving import PowerDraw
 
 FOUND = PowerDraw(
     watts={"ready": 2.5, "parked": 2.25, "preforked": 2.25, "off": 2.0},
+    responding_w=8.0,
     uncertainty_w=0.125,
     wakes_j={"parked": 0.5, "preforked": 1.0, "off": 4.0},
     wake_uncertainty_j=0.25,
@@ -33,6 +34,7 @@ def test_the_file_that_it_writes_is_a_choice_of_the_group_serve(project, monkeyp
     serve = load_service(["serve=measured"]).serve
     assert list(serve.sleep.levels) == ["parked", "off"]
     assert (serve.sleep.preforked_wake_s, serve.power_draw.off_w, serve.power_draw.off_wake_j) == (0.125, 2.0, 4.0)
+    assert serve.power_draw.responding_w == 8.0
     assert (serve.power_draw.uncertainty_w, serve.power_draw.wake_uncertainty_j) == (0.125, 0.25)
     assert serve.power_draw.source == FOUND.source
 

@@ -12,6 +12,7 @@ WATTS = {
     "parked_w": 90.0,
     "preforked_w": 80.0,
     "off_w": 70.0,
+    "responding_w": 40.0,
     "parked_wake_j": 5.0,
     "preforked_wake_j": 50.0,
     "off_wake_j": 400.0,

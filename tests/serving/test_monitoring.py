@@ -16,7 +16,7 @@ from overwinter.serving.metrics import STATES, Metrics, ModelMetrics
 MONITORING = Path(__file__).parents[2] / "examples" / "monitoring"
 PROMTOOL = shutil.which("promtool")
 DRAW = {"source": "rapl", "uncertainty_w": 0.1, "wake_uncertainty_j": 0.1, "parked_wake_j": 1.0}
-DRAW |= {"preforked_wake_j": 1.0, "off_wake_j": 2.0, **{f"{state}_w": 1.0 for state in STATES}}
+DRAW |= {"responding_w": 1.0, "preforked_wake_j": 1.0, "off_wake_j": 2.0, **{f"{state}_w": 1.0 for state in STATES}}
 
 
 @pytest.fixture

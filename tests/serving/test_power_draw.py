@@ -14,6 +14,7 @@ from overwinter.serving import power_draw as room
 WATTS = {"ready": 100.0, "parked": 100.0, "preforked": 80.0, "off": 70.0, "waking": 70.0}
 WAKES_J = {"parked": 5.0, "preforked": 20.0, "off": 90.0}
 WAKE_S = 0.5
+RESPONDING_W, RESPONSE_S = 30.0, 0.25
 
 
 class World:
@@ -23,6 +24,7 @@ class World:
         self.now_s = self.energy_j = 0.0
         self.level, self.source = "off", source
         self.seconds = dict.fromkeys(WATTS, 0.0)
+        self.computed_s = 0.0
 
     def spend(self, duration_s, state=None):
         self.now_s += duration_s
@@ -37,6 +39,15 @@ class World:
 
     def state_s(self):
         return dict(self.seconds)
+
+    def respond(self):
+        self.spend(RESPONSE_S)
+        self.energy_j += RESPONSE_S * RESPONDING_W
+        self.computed_s += RESPONSE_S
+        self.spend(0.05)  # on the way to the client
+
+    def responding_s(self):
+        return self.computed_s
 
     def window(self, name):
         begin_s, begin_j = self.now_s, self.energy_j
@@ -87,6 +98,7 @@ def test_watts_of_the_levels_and_joules_of_the_wakes_are_found_again(monkeypatch
     found = measured(monkeypatch, World())
     assert found.watts == pytest.approx({level: WATTS[level] for level in ("ready", "parked", "preforked", "off")})
     assert found.wakes_j == pytest.approx(WAKES_J)
+    assert found.responding_w == pytest.approx(RESPONDING_W)
     assert found.wakes_s == pytest.approx(dict.fromkeys(WAKES_J, WAKE_S))
 
 
@@ -115,4 +127,5 @@ def test_the_real_command_meters_a_real_server(hibernate, tmp_path):
     assert "staying at off" in done.stderr
     assert content["sleep"]["off_wake_s"] > 0
     assert content["power_draw"]["off_wake_j"] > 0
+    assert content["power_draw"]["responding_w"] > 0
     assert "1 s at each sleep level, 2 wakes from each" in content["power_draw"]["source"]

@@ -1,4 +1,4 @@
-"""`overwinter power-draw BUNDLE`: measure the power draw of sleep levels and the energy of wakes."""
+"""`overwinter power-draw BUNDLE`: measure the power draw of sleep levels and responses, and the energy of wakes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from overwinter.cli.bundle import add_keys
+from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.server_client import ask_server
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.energy.metering import meter_settings
@@ -31,6 +31,7 @@ _ALONE = (
     "serve.port=0",
     "serve.log=null",
     "serve.state=null",
+    "serve.ledger.file=null",
     *(f"serve.access.{name}=null" for name in ("token_file", "tls_cert", "tls_key", "client_ca")),
     "serve.sleep.policy=fixed",
     "++serve.sleep.options.timeout_s=1e9",
@@ -126,8 +127,9 @@ def _report(line: str) -> None:
 class _Served:
     """A model on a private server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, request: tuple[str, Mapping[str, Any]]) -> None:
         self._server = argparse.Namespace(url=url, token_file=None, ca=None, cert=None)
+        self._request = request
 
     def put(self, level: str) -> None:
         """Move the model to a sleep level."""
@@ -135,7 +137,18 @@ class _Served:
 
     def state_s(self) -> Mapping[str, float]:
         """Return the seconds spent in each state."""
-        return cast("Mapping[str, float]", ask_server(self._server, "/overwinter/status")["models"][_MODEL]["state_s"])
+        return cast("Mapping[str, float]", self._status()["state_s"])
+
+    def respond(self) -> None:
+        """Send a request with a recorded sample."""
+        ask_server(self._server, *self._request)
+
+    def responding_s(self) -> float:
+        """Return the seconds in which the worker computed responses."""
+        return float(self._status()["responding_s"])
+
+    def _status(self) -> Mapping[str, Any]:
+        return cast("Mapping[str, Any]", ask_server(self._server, "/overwinter/status")["models"][_MODEL])
 
 
 @contextmanager
@@ -152,9 +165,17 @@ def _serving(arguments: argparse.Namespace, alone: Sequence[str]) -> Iterator[_S
             if not line:
                 stderr_file.seek(0)
                 raise OverwinterError(f"The server did not start. {stderr_file.read().strip()}")
-            yield _Served(line.split()[1])
+            yield _Served(line.split()[1], _example(arguments))
         finally:
             process.terminate()
+
+
+def _example(arguments: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
+    from overwinter.bundle import resolve_bundle
+    from overwinter.serving.example_request import example_request
+
+    bundle = resolve_bundle(arguments.bundle, keys=keys_of(arguments), expected=expected_of(arguments), hold=False)
+    return example_request(bundle, _MODEL)
 
 
 def _key_words(arguments: argparse.Namespace) -> list[str]:
@@ -169,6 +190,7 @@ def _yaml(power_draw: PowerDraw, paying: Sequence[str], bundle: str) -> str:
     day = datetime.now(UTC).date().isoformat()
     rows = {"source": json.dumps(power_draw.source)}
     rows |= {f"{level}_w": _number(watts) for level, watts in power_draw.watts.items()}
+    rows["responding_w"] = _number(power_draw.responding_w)
     rows |= {f"{level}_wake_j": _number(joules) for level, joules in power_draw.wakes_j.items()}
     rows |= {
         "uncertainty_w": _number(power_draw.uncertainty_w),
@@ -198,5 +220,6 @@ def _table(power_draw: PowerDraw) -> list[str]:
         wake = "" if level not in power_draw.wakes_j else format_si(power_draw.wakes_j[level], "J")
         takes = "" if level not in power_draw.wakes_s else format_duration(power_draw.wakes_s[level])
         lines.append(f"{level:10}{format_si(watts, 'W'):>12}{wake:>15}{takes:>18}".rstrip())
+    lines.append(f"responding{format_si(power_draw.responding_w, 'W'):>12} above ready")
     doubt = f"± {format_si(power_draw.uncertainty_w, 'W')} and ± {format_si(power_draw.wake_uncertainty_j, 'J')}"
     return [*lines, f"{doubt} (standard uncertainty); read from: {power_draw.source}"]

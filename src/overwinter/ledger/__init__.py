@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overwinter.ledger.records import (
         COMMAND_PREFIX,
         SCRATCH,
+        SERVE_PREFIX,
         STATUSES,
         WATCH_PREFIX,
         ExecutionRecord,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMAND_PREFIX",
     "SCRATCH",
+    "SERVE_PREFIX",
     "STATUSES",
     "SUM_KEYS",
     "WATCH_PREFIX",
@@ -75,6 +77,7 @@ __getattr__ = lazily(
     {  # loaded on first use: a gate that passes opens no ledger
         "COMMAND_PREFIX": "records",
         "SCRATCH": "records",
+        "SERVE_PREFIX": "records",
         "STATUSES": "records",
         "SUM_KEYS": "aggregation",
         "Execution": "execution",

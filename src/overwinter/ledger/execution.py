@@ -45,6 +45,7 @@ _LIVE_COLUMNS = (
     "steps",
     "steps_j",
     "steps_s",
+    "metrics",
 )
 _UPDATE = f"UPDATE executions SET {', '.join(f'{c} = :{c}' for c in _LIVE_COLUMNS)} WHERE id = :id"  # noqa: S608 - our own column names
 
@@ -89,8 +90,11 @@ class Execution:
         steps_j: float | None = None,
         steps_s: float | None = None,
         waited_s: float = 0.0,
+        metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record the costs so far. Call it at least once a second; it takes well under a millisecond.
+        """Record the costs so far; it takes well under a millisecond.
+
+        A stage calls it at least once a second: what is spent after the last call is lost if the process is killed.
 
         Args:
             energy_j: Joules since the execution began.
@@ -106,6 +110,7 @@ class Execution:
             steps_j: Joules between these two.
             steps_s: Seconds between these two.
             waited_s: Seconds so far in which it waited for other runs, which do not count.
+            metrics: Figures beside the costs, of work that has some before its end.
         """
         if self._pid != os.getpid():
             return
@@ -120,7 +125,7 @@ class Execution:
             }
             money = {"carbon_g": carbon_g, "cost": cost, "currency": currency}
             self._row.update(figures, idle_j=idle_j, **money, done=done, total=total)
-            self._row.update(steps=steps, steps_j=steps_j, steps_s=steps_s)
+            self._row.update(steps=steps, steps_j=steps_j, steps_s=steps_s, metrics=metrics)
             self._row["power_w"] = self._power_w(now_s, energy_j)
             self._waited_s = waited_s
             self._row["duration_s"] = now_s - self._started_s - waited_s

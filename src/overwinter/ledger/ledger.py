@@ -27,10 +27,10 @@ from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, rows_so
 
 LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
 _REAP_TIMEOUT_S = 5.0
-# Heartbeats come every second; a process on another machine or in another container without a heartbeat for this long
-# is considered dead. If it was only stopped, its next heartbeat reopens the execution.
+# A stage's heartbeats come every second, a server's every minute; a process on another machine or in another container
+# without a heartbeat for this long is considered dead. If it was only stopped, its next heartbeat reopens its entry.
 _SILENCE = timedelta(minutes=5)
-_HEARTBEAT_INTERVAL_S = 1.0
+_LEAST_INTERVAL_S = 1.0
 
 
 class Ledger:
@@ -116,8 +116,8 @@ class Ledger:
     def reap(self) -> list[ExecutionRecord]:
         """Close as killed the executions whose process is gone.
 
-        The last heartbeat's joules stay; their uncertainty grows by one heartbeat interval at the last power, the most
-        that can be unrecorded. Without a heartbeat, the joules stay unknown.
+        The last heartbeat's joules stay; their uncertainty grows by one heartbeat interval at the last power, as much
+        as can be unrecorded. Without a heartbeat, the joules stay unknown.
 
         Returns:
             The closed executions.
@@ -193,7 +193,7 @@ class Ledger:
             return []  # already reported; an unreadable ledger must not stop the work
 
     def _close_as_killed(self, record: ExecutionRecord) -> bool:
-        unseen_j = (record.power_w or 0.0) * _HEARTBEAT_INTERVAL_S
+        unseen_j = (record.power_w or 0.0) * _interval_s(record)
         uncertainty_j = None if record.energy_j is None else (record.uncertainty_j or 0.0) + unseen_j
         last_sign = record.heartbeat_utc or record.started_utc
 
@@ -245,6 +245,14 @@ def ledger_path(folder: Path | None = None) -> Path:
         if (parent / LEDGER_FILE).exists() or (parent / ".dvc").is_dir():
             return parent / LEDGER_FILE
     return start / LEDGER_FILE
+
+
+def _interval_s(record: ExecutionRecord) -> float:
+    """Return the mean time between the heartbeats of an execution."""
+    if record.heartbeat_utc is None or not record.heartbeats:
+        return _LEAST_INTERVAL_S
+    lived_s = (record.heartbeat_utc - record.started_utc).total_seconds()
+    return max(_LEAST_INTERVAL_S, lived_s / record.heartbeats)
 
 
 def _is_gone(record: ExecutionRecord, observer: ProcessIdentity) -> bool:

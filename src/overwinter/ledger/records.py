@@ -17,6 +17,8 @@ COMMAND_PREFIX = "measure: "
 """Name prefix of executions recorded by `overwinter measure`; no stage's name can have it."""
 WATCH_PREFIX = "watch: "
 """Name prefix of scripts recorded by `overwinter.watch`; no stage's name can have it either."""
+SERVE_PREFIX = "serve: "
+"""Name prefix of what `overwinter serve` records; no stage's name can have it either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +133,14 @@ class ExecutionRecord:
         return self.stage.startswith(WATCH_PREFIX)
 
     @property
+    def is_server(self) -> bool:
+        """Whether this is a server, which recorded itself or was metered under a name that begins with `serve`."""
+        return self.stage.startswith((SERVE_PREFIX, f"{COMMAND_PREFIX}serve"))
+
+    @property
     def of_pipeline(self) -> bool:
         """Whether this is a stage of the pipeline, whose result is known."""
-        return not (self.is_command or self.is_script)
+        return not (self.is_command or self.is_script or self.is_server)
 
 
 @dataclass(frozen=True, kw_only=True)

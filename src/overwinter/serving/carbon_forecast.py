@@ -30,8 +30,9 @@ class _Question(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast(Record):
-    """The output of the process: points of (Unix time, g/kWh), the source's name and notes, or an error."""
+    """The output of the process: g/kWh now, points of (Unix time, g/kWh), the source's name and notes, or an error."""
 
+    present_g_per_kwh: float | None = None
     points: Sequence[tuple[float, float]] = ()
     source: str = ""
     notes: Sequence[str] = ()
@@ -45,11 +46,15 @@ class CarbonForecast:
         carbon: The group `carbon/`, validated.
         refresh_s: The time for which a forecast is used.
         log: Receives errors of the source.
+
+    Attributes:
+        present_g_per_kwh: The intensity when it was last fetched; None if it is unknown.
     """
 
     def __init__(self, carbon: Mapping[str, Any], *, refresh_s: float, log: Log) -> None:
         self._carbon, self._refresh_s, self._log = carbon, refresh_s, log
         self._points: tuple[Point, ...] = ()
+        self.present_g_per_kwh: float | None = None
         self._asked_s = -float("inf")
         self._lock = asyncio.Lock()
 
@@ -72,6 +77,7 @@ class CarbonForecast:
         if forecast.error is not None:
             self._log("grid", message=f"the carbon intensity is unknown: {forecast.error}")
             return ()
+        self.present_g_per_kwh = forecast.present_g_per_kwh
         for note in forecast.notes:
             self._log("grid", message=note)
         self._log("grid", points=len(forecast.points), source=forecast.source)
@@ -105,4 +111,5 @@ def _looked_up(carbon: Mapping[str, Any]) -> _Forecast:
     present = source.at(now)
     forecast = getattr(source, "forecast", None)
     points = [] if forecast is None else [(each.time_utc.timestamp(), each.g_per_kwh) for each in forecast(now)]
-    return _Forecast(source=present.source, points=points, notes=list(getattr(source, "notes", ())))
+    notes = list(getattr(source, "notes", ()))
+    return _Forecast(present_g_per_kwh=present.g_per_kwh, source=present.source, points=points, notes=notes)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from overwinter.config.groups.serve import PowerDrawConfig
 
 STATES = ("ready", "waking", "parked", "preforked", "off")
+RESPONDING = "responding"  # a worker computes a response; the joules above those of `ready`
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -113,6 +114,7 @@ class ModelMetrics:
         last_s: The time of the last response, in seconds since 1970; 0: none yet.
         queued: The waits of requests for a worker, waking included.
         computed: The workers' time for requests, until the response or its beginning.
+        responding_s: The workers' time for requests, streamed responses whole.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class ModelMetrics:
         self.wakes = self.crashes = self.requests = 0
         self.succeeded, self.failed, self.kept = DurationTotal(), DurationTotal(), DurationTotal()
         self.queued, self.computed = DurationTotal(), DurationTotal()
-        self.last_s = 0.0
+        self.last_s = self.responding_s = 0.0
         metrics.add(self)
 
     def entered(self, replica: Any, state: str, *, reason: str) -> None:
@@ -186,10 +188,29 @@ class ModelMetrics:
         return dict(self._seconds)
 
     def joules(self) -> dict[str, float]:
-        """Return the joules in each state so far, by the configured power draw; a wake counts at its end."""
+        """Return the joules in each state so far, and those of responding, by the configured power draw.
+
+        A wake counts at its end. Responding counts with its draw above `ready`, in which its time counts, too.
+        """
         joules = {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
         joules["waking"] += self._switches_j
+        joules[RESPONDING] = self.responding_s * self._power_draw.responding_w
         return joules
+
+    @property
+    def basis(self) -> str:
+        """Return whether the joules are `measured`, `modelled` or `guessed`."""
+        return _basis(self._power_draw.source)
+
+    def uncertainty_j(self) -> float:
+        """Return the standard uncertainty of the joules so far; of guessed watts, all of them.
+
+        The error of the watts is taken to be the same in every state, and that of a wake the same for each wake.
+        """
+        if self._power_draw.source is None:
+            return sum(self.joules().values())
+        watts_j = self._power_draw.uncertainty_w * (sum(self.seconds().values()) + self.responding_s)
+        return math.hypot(watts_j, self._power_draw.wake_uncertainty_j * self._switches)
 
     def saved_j(self) -> tuple[float, float] | None:
         """Return the joules saved compared with staying ready all the time, and their standard uncertainty.
@@ -201,20 +222,20 @@ class ModelMetrics:
             return None
         seconds, joules = self.seconds(), self.joules()
         asleep_s = sum(seconds.values()) - seconds["ready"]
-        saved_j = asleep_s * self._watts("ready") - (sum(joules.values()) - joules["ready"])
+        saved_j = asleep_s * self._watts("ready") - sum(joules[state] for state in STATES if state != "ready")
         idle_s = (seconds["parked"], seconds["preforked"], seconds["off"] + seconds["waking"])
         idle_uncertainty_j = self._power_draw.uncertainty_w * math.hypot(asleep_s, *idle_s)
         return saved_j, math.hypot(idle_uncertainty_j, self._power_draw.wake_uncertainty_j * self._switches)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that are computed at each scrape."""
-        basis = _basis(self._power_draw.source)
         present = Sums(state for state, _ in self._where.values())
         joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
         seconds = CounterMetricFamily("overwinter_state_seconds", "Time in each state", labels=("model", "state"))
         state_now = GaugeMetricFamily("overwinter_replicas", "Replicas in each state", labels=("model", "state"))
         for state, spent_j in self.joules().items():
-            joules.add_metric((self._model, state, basis), spent_j)
+            joules.add_metric((self._model, state, self.basis), spent_j)
+        for state in STATES:
             seconds.add_metric((self._model, state), self._seconds[state])
             state_now.add_metric((self._model, state), present[state])
         yield from (joules, seconds, state_now)

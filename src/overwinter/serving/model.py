@@ -159,6 +159,7 @@ class Model:
             "wakes": self.model_metrics.wakes,
             "crashes": self.model_metrics.crashes,
             "state_s": self.model_metrics.seconds(),
+            "responding_s": self.model_metrics.responding_s,
             "energy_j": self.model_metrics.joules(),
             "energy_basis": self._serve.power_draw.source or "guessed watts: no saving is reported",
             "saved_j": saved and {"value": saved[0], "standard_uncertainty": saved[1]},
@@ -293,6 +294,7 @@ class Model:
             self._consider_replicas()
             if not retried:
                 self.model_metrics.waited(time.monotonic() - job.since_s)
+            begin_s = time.monotonic()
             try:
                 first, body = await self._first_piece(replica, job)
             except WorkerDied as error:
@@ -303,6 +305,7 @@ class Model:
             else:
                 self._failures = 0
                 await self._pass_on(replica, job, first, body)
+                self.model_metrics.responding_s += time.monotonic() - begin_s
                 return
 
     async def _first_piece(self, replica: Replica, job: _Job) -> tuple[FirstPiece, bytes]:

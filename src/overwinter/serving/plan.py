@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from overwinter.bundle import Bundle, Keys
     from overwinter.config.groups.serve import ServeConfig, ServiceConfig
 
+PROJECT = "project"
+"""The value of `serve.ledger.file` that means the ledger of the project around the working folder."""
 INFER, PREDICT, EMBED, COMPLETE, CHAT = "infer", "predict", "embed", "complete", "chat"
 JSON, TEXT, IMAGES = "application/json", "text/plain", ("image/png", "image/jpeg")
 _ACCEPTED = {"image": (JSON, *IMAGES), "text": (JSON, TEXT)}  # by the kind of the preprocessing
@@ -44,6 +48,25 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LedgerPlan:
+    """Where and how a server records what it spends.
+
+    Attributes:
+        path: The ledger's absolute path.
+        project: The project's name in the ledger.
+        person: The user; None: not recorded.
+        interval_s: The time between two records.
+        g_per_kwh: The carbon intensity, if it is the same at all times; None: the source is asked.
+    """
+
+    path: Path
+    project: str | None
+    person: str | None
+    interval_s: float
+    g_per_kwh: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServePlan:
     """The models to serve, and their settings.
 
@@ -55,6 +78,7 @@ class ServePlan:
         carbon: The group `carbon/`, validated, as plain data for the forecast's process.
         serve: The group `serve/`, validated. In the supervisor it is not a `ServeConfig`, whose module needs
             OmegaConf, but has the same attributes.
+        ledger: The ledger to write; None: none.
     """
 
     models: tuple[ModelPlan, ...]
@@ -63,10 +87,11 @@ class ServePlan:
     opening: tuple[str, ...]
     carbon: Mapping[str, Any]
     serve: ServeConfig
+    ledger: LedgerPlan | None = None
 
     def to_json(self) -> str:
         """Return the plan as text for `parse_plan`."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=str)
 
 
 def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Keys) -> ServePlan:
@@ -97,6 +122,7 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Ke
         opening=keys.opening,
         carbon=asdict(service.carbon),
         serve=service.serve,
+        ledger=_ledger_plan(service),
     )
 
 
@@ -113,12 +139,40 @@ def parse_plan(text: str) -> ServePlan:
         opening=tuple(content["opening"]),
         carbon=content["carbon"],
         serve=cast("ServeConfig", SimpleNamespace(**groups)),
+        ledger=None if content["ledger"] is None else _ledger(content["ledger"]),
     )
 
 
 def _model(content: Mapping[str, Any]) -> ModelPlan:
     tuples = {key: tuple(content[key]) for key in ("operations", "accepts")}
     return ModelPlan(**{**content, **tuples})
+
+
+def _ledger(content: Mapping[str, Any]) -> LedgerPlan:
+    plan = LedgerPlan(**content)
+    return replace(plan, path=Path(plan.path))
+
+
+def _ledger_plan(service: ServiceConfig) -> LedgerPlan | None:
+    """Return what `serve.ledger` means here; None outside a project, unless a file is named."""
+    from overwinter.ledger import ledger_path, origin_of
+
+    settings = service.serve.ledger
+    if settings.file is None:
+        return None
+    path = ledger_path() if settings.file == PROJECT else Path(settings.file).absolute()
+    if settings.file == PROJECT and not (path.exists() or (path.parents[1] / ".dvc").is_dir()):
+        return None
+    origin = origin_of(path, project=settings.project, record_person=settings.record_person)
+    source = service.carbon.open()
+    varies = hasattr(source, "forecast")
+    return LedgerPlan(
+        path=path,
+        project=origin.project,
+        person=origin.person,
+        interval_s=settings.interval_s,
+        g_per_kwh=None if varies else source.at(datetime.now(UTC)).g_per_kwh,
+    )
 
 
 def _operations(bundle: Bundle) -> tuple[str, ...]:

@@ -27,6 +27,12 @@ class Served(Protocol):
     def state_s(self) -> Mapping[str, float]:
         """Return the seconds spent in each state so far."""
 
+    def respond(self) -> None:
+        """Send a request, and wait for its response."""
+
+    def responding_s(self) -> float:
+        """Return the seconds that a worker computed responses so far."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PowerDraw:
@@ -34,6 +40,7 @@ class PowerDraw:
 
     Attributes:
         watts: The mean power by sleep level, from `ready` down, of everything that the meter reads.
+        responding_w: The mean power of computing responses one after the other, above that of `ready`.
         uncertainty_w: The standard uncertainty of each of them relative to the others.
         wakes_j: The mean energy of a wake by sleep level, above the draw of `off`, with the energy of going there;
             for `preforked` without the start of its process.
@@ -43,6 +50,7 @@ class PowerDraw:
     """
 
     watts: Mapping[str, float]
+    responding_w: float
     uncertainty_w: float
     wakes_j: Mapping[str, float]
     wake_uncertainty_j: float
@@ -74,18 +82,19 @@ def measure_power_draw(
     wakes: int,
     progress: Callable[[str], None] = lambda _messages: None,
 ) -> PowerDraw:
-    """Move a model to each sleep level, meter it there, and wake it from there.
+    """Meter a model at each sleep level, while it responds, and while it wakes.
 
     Args:
         served: The model, without other clients, on a machine with little other load.
         meter: A running meter that includes the server's processes.
         levels: The levels below `ready`, from the quickest to wake to the cheapest.
-        window_s: The metering time at each sleep level.
+        window_s: The metering time at each sleep level, and of responses.
         wakes: The number of wakes from each sleep level, at least 2.
         progress: Receives a line about each measurement.
     """
     idle = {level: _stay_idle(served, meter, level, window_s, progress) for level in (TOP, *levels)}
     watts = {level: statistics.fmean(map(_power_w, reports)) for level, reports in idle.items()}
+    responding_w = _responding_w(served, meter, watts[TOP], window_s, progress)
     woken = {level: [_wake(served, meter, level, watts, progress) for _ in range(wakes)] for level in levels}
     wakes_j = {level: max(0.0, statistics.fmean(wake.energy_j for wake in each)) for level, each in woken.items()}
     off_w = min(watts.values())
@@ -95,6 +104,7 @@ def measure_power_draw(
     scatter_j = max(statistics.stdev(wake.energy_j for wake in each) for each in woken.values())
     return PowerDraw(
         watts=watts,
+        responding_w=responding_w,
         uncertainty_w=math.hypot(scatter_w, scale * (watts[TOP] - off_w)),
         wakes_j=wakes_j,
         wake_uncertainty_j=math.hypot(scatter_j, scale * max(wakes_j.values())),
@@ -116,6 +126,22 @@ def _watched(meter: EnergyMeter, name: str, duration_s: float) -> EnergyReport:
     with meter.window(name) as window:
         time.sleep(duration_s)
     return window.close()
+
+
+def _responding_w(
+    served: Served, meter: EnergyMeter, ready_w: float, window_s: float, progress: Callable[[str], None]
+) -> float:
+    """Return the power above ``ready_w`` of computing responses, over the workers' time for them."""
+    progress("responding")
+    served.put(TOP)
+    time.sleep(_SETTLE_S)
+    begin_s, before_s = time.monotonic(), served.responding_s()
+    with meter.window("responding") as window:
+        while time.monotonic() - begin_s < window_s:
+            served.respond()
+    report = window.close()
+    above_j = report.energy_j - ready_w * report.duration_s
+    return max(0.0, above_j / (served.responding_s() - before_s))
 
 
 def _wake(

@@ -90,19 +90,20 @@ async def serve(plan: ServePlan) -> None:
         http_server = _http_server(Router(routes), settings, held=held, models=len(models), log=log)
         listeners = open_sockets(settings)
         http_server.listen(listeners)
-        prepare_to_fork()
-        for model in models.values():
-            model.start()
-        deferral.start()
-        _announce(listeners, settings, models, log)
-        notify_ready()
-        await _until_signalled(lambda: 0.0 if deferral.waiting else http_server.idle_s(), settings.idle_exit_s)
-        await http_server.stop_listening()
-        log("leaving")
-        await deferral.close()
-        await http_server.close(within_s=settings.limits.response_s)
-        for model in models.values():
-            await model.close()
+        async with _accounted(plan, models, log):
+            prepare_to_fork()
+            for model in models.values():
+                model.start()
+            deferral.start()
+            _announce(listeners, settings, models, log)
+            notify_ready()
+            await _until_signalled(lambda: 0.0 if deferral.waiting else http_server.idle_s(), settings.idle_exit_s)
+            await http_server.stop_listening()
+            log("leaving")
+            await deferral.close()
+            await http_server.close(within_s=settings.limits.response_s)
+            for model in models.values():
+                await model.close()
 
 
 def _http_server(router: Router, settings: ServeConfig, *, held: HeldBytes, models: int, log: JsonLog) -> HttpServer:
@@ -137,6 +138,16 @@ def _deferral(plan: ServePlan, held: HeldBytes, log: JsonLog) -> Deferral:
         held=held,
         log=log,
     )
+
+
+def _accounted(plan: ServePlan, models: dict[str, Model], log: JsonLog) -> contextlib.AbstractAsyncContextManager[None]:
+    """Return the context that keeps the server's entries in the ledger, if it has one."""
+    if plan.ledger is None:
+        return contextlib.nullcontext()
+    from overwinter.serving.accounts import accounted
+
+    metrics = {name: model.model_metrics for name, model in models.items()}
+    return accounted(plan.ledger, metrics, carbon=plan.carbon, log=log)
 
 
 @contextlib.contextmanager

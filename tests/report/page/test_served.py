@@ -21,7 +21,9 @@ def server():
 
     def made(*waits_s, saved=None):
         metrics, now_s = Metrics(), [0.0]
-        draw = SimpleNamespace(source=None, ready_w=2.0, parked_w=1.0, preforked_w=1.0, off_w=0.0, off_wake_j=5.0)
+        draw = SimpleNamespace(
+            source=None, ready_w=2.0, parked_w=1.0, preforked_w=1.0, off_w=0.0, off_wake_j=5.0, responding_w=1.0
+        )
         model = ModelMetrics(
             "digits", power_draw=draw, metrics=metrics, log=lambda *_, **__: None, now_s=lambda: now_s[0]
         )

@@ -145,6 +145,7 @@ class PowerDrawConfig:
     parked_w: float = setting("power draw while parked: worker alive, weights released", at_least=0)
     preforked_w: float = setting("power draw while preforked: only modules imported", at_least=0)
     off_w: float = setting("power draw while off: no worker", at_least=0)
+    responding_w: float = setting("power draw of computing responses, above that of ready", at_least=0)
     parked_wake_j: float = setting("energy of one wake from parked, above the draw of off in the same time", at_least=0)
     preforked_wake_j: float = setting(
         "energy of one wake from preforked, above the draw of off, without the start of the process", at_least=0
@@ -154,6 +155,23 @@ class PowerDrawConfig:
     )
     uncertainty_w: float = setting("standard uncertainty of each power draw", at_least=0)
     wake_uncertainty_j: float = setting("standard uncertainty of the energy of each wake", at_least=0)
+
+
+@dataclass
+class ServedLedgerConfig:
+    """The record of what the server spends, beside the pipeline's (`overwinter report --ledger`)."""
+
+    file: str | None = setting(
+        "project: the ledger of the project around the working folder, outside one none; or a SQLite file; null: "
+        "nothing is recorded"
+    )
+    project: str | None = setting("project name in the ledger; null: the name of the folder that contains the ledger's")
+    record_person: bool = setting(
+        "record who started it: OVERWINTER_PERSON (none: not recorded), else git's user.name and user.email"
+    )
+    interval_s: float = setting(
+        "time between two records; of a killed server, the joules since the last one are missing", at_least=1
+    )
 
 
 @dataclass
@@ -221,6 +239,10 @@ class ServeConfig:
     power_draw: PowerDrawConfig = setting(
         "watts at each sleep level and joules of a wake; `overwinter power-draw` measures them",
         default_factory=PowerDrawConfig,
+    )
+    ledger: ServedLedgerConfig = setting(
+        "record of the joules, grams, wakes and requests of each day, with those of its models and states",
+        default_factory=ServedLedgerConfig,
     )
     replicas: ReplicasConfig = setting("number of workers of one model", default_factory=ReplicasConfig)
     persistence: PersistenceConfig = setting(

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError, nearest
-from overwinter.ledger import COMMAND_PREFIX, SUM_KEYS, ExecutionRecord, group_of, total, wasted_in
+from overwinter.ledger import SUM_KEYS, ExecutionRecord, group_of, total, wasted_in
 from overwinter.ledger.merging import read_executions
 
-SERVED_PREFIX = f"{COMMAND_PREFIX}serve"
-"""Name prefix of servers that `overwinter measure --name serve` meters."""
 _J_PER_KWH = 3.6e6
 
 
@@ -31,7 +29,7 @@ class GroupCosts:
         measured_share: Share of the energy measured by counters.
         pipeline_kwh: The part of the pipeline's stages.
         wasted_kwh: The part of it that no result in use depends on.
-        served_kwh: The part of servers that `overwinter measure --name serve` metered.
+        served_kwh: The part of servers.
         commands_kwh: The part of other measured commands.
         scripts_kwh: The part of watched scripts, whose results are unknown.
         unknown: The number of executions without known joules.
@@ -162,8 +160,7 @@ def _within(
 
 def _costs(keys: tuple[str, ...], records: Sequence[ExecutionRecord], lost: set[str]) -> GroupCosts:
     sums = total("", records)
-    served = [record for record in records if record.stage.startswith(SERVED_PREFIX)]
-    commands = [each for each in records if each.is_command and not each.stage.startswith(SERVED_PREFIX)]
+    commands = [record for record in records if record.is_command and not record.is_server]
     stages = [record for record in records if record.of_pipeline]
     return GroupCosts(
         keys=keys,
@@ -175,7 +172,7 @@ def _costs(keys: tuple[str, ...], records: Sequence[ExecutionRecord], lost: set[
         measured_share=sums.measured_fraction,
         pipeline_kwh=_kwh(stages),
         wasted_kwh=_kwh([record for record in stages if record.id in lost]),
-        served_kwh=_kwh(served),
+        served_kwh=_kwh([record for record in records if record.is_server]),
         commands_kwh=_kwh(commands),
         scripts_kwh=_kwh([record for record in records if record.is_script]),
         unknown=sums.unknown,
