@@ -28,6 +28,7 @@ class Trained(NamedTuple):
     reached: bool | None = None
     aware: dict[str, Any] | None = None
     flops: ow.sparsity.TrainingFlops | None = None
+    trained_parameters: int | None = None
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -46,6 +47,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
     """Fit the model to the training split; its best weights are those with the least loss on the validation split."""
     config = stage.config
     frozen = whitened(stage, data, model)
+    adapters = ow.training.add_adapters(model, config.train, data.split("train").first(1)[0], seed=config.seed)
     awareness = ow.training.make_aware(model, config.train)
     sparse = ow.sparsity.start_sparse(model, config.train, seed=config.seed)
     shrinking = shrinking_hooks(stage, model, data.split("train"))
@@ -67,6 +69,11 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         progress=stage.progress,
     )
     log_fit(stage, data, result)
+    if "adapters" in config.pipeline.stages[stage.name].outs:
+        adapters.save(stage.out("adapters"))
+    adapters.merge()
+    for layer, reason in adapters.left_alone.items():
+        stage.log(f"has no adapter: {layer}: {reason}")
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
     for layer, reason in sparse.left_alone.items():
@@ -78,6 +85,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         epochs=result.epochs_run,
         reached=result.reached,
         aware=awareness.finish(),
+        trained_parameters=adapters.trained,
         flops=sparse.count_flops(
             result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
         ),
@@ -216,6 +224,7 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
             reached=trained.reached,
             origin=getattr(trained.model, "origin", None),
             parameters=saved["parameters"],
+            trained_parameters=trained.trained_parameters,
             size_bytes=ow.models.stored_bytes(saved),
             sparsity=None if trained.flops is None else saved["sparsity"],
             training_flops=None if trained.flops is None else trained.flops.sparse,

@@ -29,6 +29,7 @@ class ModelMetrics:
         to: the target of the training, a measure and its value on the validation split, if it had one.
         reached: whether the training reached it.
         parameters: number of parameters.
+        trained_parameters: number of those that were trained, if others stayed frozen beside adapters.
         parameters_dense: number of the dense model's parameters, if some may have been removed.
         sparsity: share of zeros among the prunable weights.
         size_bytes: size on disk.
@@ -45,6 +46,7 @@ class ModelMetrics:
     to: Mapping[str, float] | None = None
     reached: bool | None = None
     parameters: int | None = None
+    trained_parameters: int | None = None
     parameters_dense: int | None = None
     sparsity: float | None = None
     size_bytes: int | None = None

@@ -216,3 +216,50 @@ def test_training_sparse_from_the_start_reports_its_zeros_and_operations(tmp_pat
     assert "keeps all weights: head: named in train.sparse.skip" in stage.lines
     description = models.load_description(stage.out())
     assert stage.metrics["size_bytes"] < 0.5 * models.unpacked_bytes(description)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft reads it
+def test_a_language_model_learns_by_adapters_and_is_saved_merged(tmp_path, llama):
+    peft = pytest.importorskip("peft", reason="the extra lora is not installed")
+    outs = "pipeline.stages.train.outs=[model,tokenizer,given,adapters]"
+    stage = run(tmp_path, *llama, "train=lora", "train.lora.rank=2", "train.learning_rate=0.05", outs)
+    root = llama[2].removeprefix("model.root=")
+    assert stage.metrics["trained_parameters"] < stage.metrics["parameters"] / 2
+    model = models.load_model(stage.out(), trusted=[])
+    given = models.pretrained(root=root)
+    assert list(model.state_dict()) == list(given.state_dict())
+    assert torch.equal(model.network.model.norm.weight, given.network.model.norm.weight)
+    tokens = torch.arange(8)[None]
+    alone = peft.PeftModel.from_pretrained(given.network, stage.out("adapters")).eval()
+    assert torch.allclose(model(tokens), alone(tokens).logits, atol=1e-4)
+    assert not torch.allclose(model(tokens), models.pretrained(root=root)(tokens), atol=1e-3)
+    assert "has no adapter: network.model.embed_tokens: Embedding is neither Linear nor a convolution" in stage.lines
+
+
+def test_an_encoder_learns_by_adapters_with_a_new_head(tmp_path, bert):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    stage = run(tmp_path, *bert, "train=lora", 'train.lora.targets=["*.query", "*.value"]')
+    saved = models.load_model(stage.out(), trusted=[]).state_dict()
+    given = transformers.AutoModel.from_pretrained(tmp_path / "bert").state_dict()
+    changed = {name for name, tensor in given.items() if not torch.equal(saved[f"network.bert.{name}"], tensor)}
+    assert {name.split(".")[-2] for name in changed if "pooler" not in name} == {"query", "value"}
+    assert "has no adapter: network.classifier: it is trained whole" in stage.lines
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.method=pretrained"], r"train.lora trains adapters, and train.method=pretrained trains nothing"),
+        (["train.shrink={amount: 0.5, at: [0.1]}"], r"train.shrink changes layers that train.lora keeps frozen"),
+        (["+train.sparse={amount: 0.9}"], r"train.sparse and train.lora cannot be trained together"),
+        (["+train.qat={rounding: straight_through}"], r"train.lora keeps the layers frozen that train.qat trains"),
+    ],
+)
+def test_what_adapters_cannot_be_trained_with_is_refused(tmp_path, bert, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        run(tmp_path, *bert, "train=lora", *overrides)
+
+
+def test_adapters_are_refused_beside_random_weights(tmp_path):
+    with pytest.raises(ConfigError, match=r"train.lora keeps the weights as they are, and model._target_=overwinter"):
+        run(tmp_path, "train=lora")

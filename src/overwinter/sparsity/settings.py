@@ -199,15 +199,16 @@ class SparseTrainConfig(TrainConfig):
 
 
 def train_schema(group: Mapping[str, Any]) -> type[TrainConfig]:
-    """Return the schema of the group `train`: sparse from the start, quantization-aware, or plain.
+    """Return the schema of the group `train`: sparse from the start, quantization-aware, with adapters, or plain.
 
     Raises:
-        ConfigError: both at once.
+        ConfigError: two of them at once.
     """
     if "sparse" not in group:
         return qat.train_schema(group)
-    if "qat" in group:
-        raise ConfigError("train.sparse and train.qat cannot be trained together. Choose one.")
+    for other in ("qat", "lora"):
+        if other in group:
+            raise ConfigError(f"train.sparse and train.{other} cannot be trained together. Choose one.")
     return SparseTrainConfig
 
 

@@ -7,6 +7,7 @@
   values by name to a distillation.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
+- `add_adapters` freezes a model and trains low-rank adapters beside its layers (see `lora`).
 - `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
   taken as it is.
 - `whiten_first_convolution` saves the first epochs what every first layer learns.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from overwinter.training.evaluation import Score, evaluate
     from overwinter.training.features import FeatureDistance
     from overwinter.training.loop import fit
+    from overwinter.training.lora.adapters import Adapters, add_adapters
     from overwinter.training.losses import DistillationLoss, Loss, TaskLoss
     from overwinter.training.qat.awareness import Awareness, make_aware
     from overwinter.training.result import EpochRecord, FitResult
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from overwinter.training.whitening import whiten_first_convolution
 
 __all__ = [
+    "Adapters",
     "Awareness",
     "Checkpoints",
     "DistillationLoss",
@@ -44,6 +47,7 @@ __all__ = [
     "Score",
     "StepHook",
     "TaskLoss",
+    "add_adapters",
     "check_pretrained",
     "evaluate",
     "fit",
@@ -56,6 +60,7 @@ __all__ = [
 
 # Loaded when first used: settings are read without torch.
 _HOMES = {
+    "Adapters": "lora.adapters",
     "Awareness": "qat.awareness",
     "Checkpoints": "checkpoints",
     "DistillationLoss": "losses",
@@ -66,6 +71,7 @@ _HOMES = {
     "Score": "evaluation",
     "StepHook": "loop",
     "TaskLoss": "losses",
+    "add_adapters": "lora.adapters",
     "check_pretrained": "trial",
     "evaluate": "evaluation",
     "fit": "loop",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from overwinter.models import StepHook, resize_layers, unique_state
+from overwinter.models import ShrinkingHook, StepHook, resize_layers, unique_state
 from overwinter.training.optimizer_state import load_state, split_state
 from overwinter.training.result import EpochRecord
 
@@ -72,7 +72,7 @@ class FitState:
         self.reached = reached
         if reached or not self._best_epoch or record.validation_loss < self.best_record.validation_loss:
             self._best_epoch = record.epoch
-            self._best = {name: tensor.clone() for name, tensor in unique_state(self.model).items()}
+            self._best = {name: tensor.clone() for name, tensor in self._changing().items()}
             self.epochs_without_gain = 0
         else:
             self.epochs_without_gain += 1
@@ -80,7 +80,7 @@ class FitState:
     def best_model(self) -> nn.Module:
         """Return the model with the best weights."""
         with torch.no_grad():
-            for name, tensor in unique_state(self.model).items():
+            for name, tensor in self._changing().items():
                 tensor.copy_(self._best[name])
         return self.model
 
@@ -111,7 +111,7 @@ class FitState:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors for a checkpoint, contiguous copies on the CPU."""
-        named = dict(_prefixed("model", unique_state(self.model)))
+        named = dict(_prefixed("model", self._changing()))
         named.update(_prefixed("best", self._best))
         named.update(_prefixed("optimizer", split_state(self.optimizer)[0]))
         for number, hook in enumerate(self.hooks):
@@ -132,12 +132,20 @@ class FitState:
         self.reached = progress["reached"]
         self.history = [EpochRecord(**record) for record in progress["history"]]
         with torch.no_grad():
-            for name, tensor in unique_state(self.model).items():
+            for name, tensor in self._changing().items():
                 tensor.copy_(tensors[f"model.{name}"])
         self._best = {name: tensor.clone() for name, tensor in _under("best", tensors).items()}
         load_state(self.optimizer, _under("optimizer", tensors), progress["optimizer"])
         for number, hook in enumerate(self.hooks):
             hook.load_state_dict(_under(f"hook.{number}", tensors))
+
+    def _changing(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that a fit changes: not the frozen ones, unless they may lose channels with the others."""
+        state = unique_state(self.model)
+        if any(isinstance(hook, ShrinkingHook) for hook in self.hooks):
+            return state
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        return {name: tensor for name, tensor in state.items() if name not in frozen}
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Iterable[tuple[str, torch.Tensor]]:

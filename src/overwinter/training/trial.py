@@ -24,6 +24,7 @@ from overwinter.inputs import count, each, move, named, take
 from overwinter.models import build_model, find_signature, load_model, save_model
 from overwinter.tasks import Task
 from overwinter.training.hidden_state import lost_state
+from overwinter.training.lora import add_adapters
 from overwinter.training.optimizer_state import split_state
 from overwinter.training.optimizing import check_schedule, make_optimizer
 from overwinter.training.precision import autocast, check_precision
@@ -69,8 +70,11 @@ def look_ahead(
         batches = Batches(samples, batch_size=settings.batch_size, seed=seed, device=device)
         check_schedule(settings, len(batches), trusted=trusted)
         inputs, targets = next(batches.epoch(0))
+        with _explained("an evaluation", inputs):
+            adapters = add_adapters(model, settings, take(inputs, slice(1)), seed=seed)
         with _explained(f"a training step on {len(targets)} samples ({key}.batch_size={settings.batch_size})", inputs):
             _take_step(model, inputs, targets, task, settings, trusted)
+        adapters.merge()
     model.eval()
     with torch.no_grad(), _explained("an evaluation", inputs):
         outputs = _outputs(model, inputs, targets, task)

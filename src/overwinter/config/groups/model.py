@@ -35,10 +35,20 @@ def check_model(config: Config) -> None:
     target = str(config.model.get("_target_"))
     if target in PRETRAINED_TARGETS:
         _check_head(config)
-    elif config.train.method == "pretrained" and target.startswith(_DRAWN):
+    elif target.startswith(_DRAWN):
+        _check_drawn(config, target)
+
+
+def _check_drawn(config: Config, target: str) -> None:
+    if config.train.method == "pretrained":
         raise ConfigError(
             f"train.method=pretrained takes the weights as they are, and model._target_={target} starts from random "
             "ones. Set train.method=fit, or model=huggingface."
+        )
+    if config.train.low_rank() is not None:
+        raise ConfigError(
+            f"train.lora keeps the weights as they are, and model._target_={target} starts from random ones. Train "
+            "without it (train=default), or set model=huggingface."
         )
 
 

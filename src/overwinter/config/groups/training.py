@@ -63,6 +63,10 @@ class FitConfig:
     )
     checkpoint_interval_s: float = setting("seconds between checkpoints on disk", at_least=0)
 
+    def low_rank(self) -> Any:
+        """Return the settings of low-rank adapters (`overwinter.training.lora`); None: the layers are trained."""
+        return None
+
 
 @dataclass
 class ShrinkConfig:

@@ -9,6 +9,7 @@ from typing import Any
 from overwinter.config.groups.training import TrainConfig
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
+from overwinter.training.lora.settings import LoraTrainConfig
 
 
 @dataclass
@@ -103,8 +104,14 @@ class RelaxedQatTrainConfig(QatTrainConfig):
 
 
 def train_schema(group: Mapping[str, Any]) -> type[TrainConfig]:
-    """Return the schema of the group: plain training, or that of the rounding in `qat`."""
+    """Return the schema of the group: plain training, with adapters, or that of the rounding in `qat`.
+
+    Raises:
+        ConfigError: both at once.
+    """
     if "qat" not in group:
-        return TrainConfig
+        return LoraTrainConfig if "lora" in group else TrainConfig
+    if "lora" in group:
+        raise ConfigError("train.lora keeps the layers frozen that train.qat trains for their grids. Choose one.")
     settings = group["qat"] if isinstance(group["qat"], Mapping) else {}
     return RelaxedQatTrainConfig if str(settings.get("rounding")).startswith("relaxed") else QatTrainConfig
