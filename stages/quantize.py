@@ -23,6 +23,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     compute_device = ow.runtime.computing_device(stage.config.device)
     ow.quantization.check_methods(settings.methods, device=device)
     model, out = stage.input(stage.config.pipeline.stages[stage.name].needs[-1]), stage.out("model")
+    ow.models.refuse_returned_weights(model, stage.earlier_models())
     units = 1 + len(settings.methods)
     stage.unsaved_progress(0, units)
     if settings.methods:

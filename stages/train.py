@@ -173,7 +173,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
         ow.training.check_pretrained(model, data.split("validation"), data.task)
     fine_tuning = config.sparsify.fine_tuning()
     fits = {"train": config.train} if config.train.method == "fit" else {}
-    fits |= {} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit}
+    fits |= {} if fine_tuning is None else {config.sparsify.fit_key(): fine_tuning.fit}
     if fits:
         ow.training.look_ahead(
             config.model,

@@ -53,6 +53,9 @@ class Stage:
     def input(self, stage, out="model"):
         return self.folder / stage / out
 
+    def earlier_models(self):
+        return {"train": self.input("train")}
+
     def variants(self):
         given = {"train/given": self.input("train", "given")} if self.input("train", "given").exists() else {}
         return models.find_variants({"train": self.input("train"), **given, "quantize": self.input("quantize")})

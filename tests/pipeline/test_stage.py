@@ -89,6 +89,12 @@ def test_every_stage_that_is_needed_and_leaves_a_model_adds_a_variant(hibernate:
     assert hibernate.variant("distilled") == outputs / "distill/model"
 
 
+def test_it_builds_on_the_stages_that_it_needs_and_on_theirs(hibernate: Stage, tmp_path: Path):
+    hibernate.config.pipeline.stages["hibernate"].needs = ["distill"]
+    outputs = tmp_path / "outputs"
+    assert hibernate.earlier_models() == {"distill": outputs / "distill/model", "train": outputs / "train/model"}
+
+
 def test_the_file_that_a_model_came_in_adds_variants_behind_dense(hibernate: Stage, tmp_path: Path):
     hibernate.config.pipeline.stages["train"].outs = ["model", "given"]
     given = tmp_path / "outputs/train/given"

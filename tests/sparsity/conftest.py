@@ -24,7 +24,7 @@ def magnitude_config():
             "skip": [],
             "distillation_weight": 0.5,
             "distillation_temperature": 2.0,
-            "distillation_features": {},
+            "distillation_features": [],
             "distillation_feature_weight": 1.0,
             "fit": FIT,
             "scope": "global",
@@ -46,7 +46,7 @@ def channels_config():
             "skip": [],
             "distillation_weight": 0.5,
             "distillation_temperature": 2.0,
-            "distillation_features": {},
+            "distillation_features": [],
             "distillation_feature_weight": 1.0,
             "fit": FIT,
         }

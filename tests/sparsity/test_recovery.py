@@ -65,7 +65,7 @@ def test_a_fine_tuning_holds_the_zeros(recovering, dense, train, settings):
     fine_tuning = FineTuningConfig(
         distillation_weight=0.5,
         distillation_temperature=2.0,
-        distillation_features={},
+        distillation_features=[],
         distillation_feature_weight=1.0,
         fit=settings,
     )

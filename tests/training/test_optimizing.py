@@ -111,6 +111,14 @@ def test_an_optimizer_that_cannot_be_made_is_refused(optimizer, message):
         make_optimizer(nn.Linear(2, 2), fit_settings(optimizer=optimizer))
 
 
+def test_the_message_names_where_the_settings_are():
+    key = "sparsify.recovery.fine_tuning.fit"
+    with pytest.raises(ConfigError, match=rf"{key}\.optimizer\._target_=.* cannot be made with .*momentm"):
+        make_optimizer(nn.Linear(2, 2), fit_settings(optimizer=node(f"{OPTIM}.SGD", momentm=0.9)), key=key)
+    with pytest.raises(ConfigError, match=rf"{key}\.schedule\._target_=.* cannot be made"):
+        check_schedule(fit_settings(schedule=node(f"{SCHEDULES}.StepLR")), 10, key=key)
+
+
 @pytest.mark.parametrize(
     ("schedule", "interval", "message"),
     [

@@ -24,6 +24,7 @@
   `pretrained_tokenizer`, `leading_tokens` and `save_tokenizer` are for its tokenizer.
 - `write_given` keeps the GGUF file that a model came in (`given_file`) as variants (`is_given`), each by `save_given`;
   `read_integers` returns its own integers by layer, each a `GgufMatrix`: dequantized it is the dense model's weight.
+- `refuse_returned_weights` refuses a model in which weights that an earlier stage removed came back.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from overwinter.models.pages import keep_changes_on_disk
     from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import RESIZABLE_LAYERS, declare_sizes, replace_tensors, resize_layers
+    from overwinter.models.returned_weights import refuse_returned_weights
     from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, drop_negative_zeros, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
@@ -134,6 +136,7 @@ __all__ = [
     "read_integers",
     "read_weights",
     "rebuild_model",
+    "refuse_returned_weights",
     "replace_layer",
     "replace_tensors",
     "resize_layers",
@@ -201,6 +204,7 @@ _HOMES = {
     "read_integers": "gguf_integers",
     "read_weights": "weights_file",
     "rebuild_model": "building",
+    "refuse_returned_weights": "returned_weights",
     "replace_layer": "swapping",
     "declare_sizes": "resizing",
     "replace_tensors": "resizing",

@@ -80,6 +80,20 @@ class Stage(Supervised):
             raise OverwinterError(f"pipeline.stages.{self.name}.needs does not name {stage!r}. Add it there.")
         return self._project.outputs / stage / out
 
+    def earlier_models(self) -> dict[str, Path]:
+        """Return stage -> folder of its model, of all stages that this one builds on, directly or through others.
+
+        One that this stage does not need itself may be missing on a machine that took its result from a cache.
+        """
+        stages = self.config.pipeline.stages
+        names, waiting = [], list(self._spec.needs)
+        while waiting:
+            name = waiting.pop()
+            if name not in names:
+                names.append(name)
+                waiting += stages[name].needs
+        return {name: self._project.outputs / name / "model" for name in names if "model" in stages[name].outs}
+
     def variants(self) -> dict[str, Path]:
         """Return the models of the stages in `needs`: variant -> saved model, the simplest first.
 

@@ -64,6 +64,10 @@ class SparsifyConfig(PluginConfig):
         """Return how the model is fine-tuned; None: it is not."""
         return None
 
+    def fit_key(self) -> str:
+        """Return where the settings of the fine-tuning's loop are, for messages."""
+        return "sparsify.fit"
+
     def amount_search(self) -> AmountSearch | None:
         """Return how ``amount`` is searched; None: it is what is removed."""
         return None
@@ -88,8 +92,8 @@ class FineTuningConfig:
         "share of the loss that follows the dense model's predictions, 0 to 1", at_least=0, at_most=1
     )
     distillation_temperature: float = setting("softens both models' predictions", above=0)
-    distillation_features: dict[str, str] = setting(
-        "layer: layer of the dense model whose output it follows, too, such as {features.3: features.3}"
+    distillation_features: list[str] = setting(
+        "layers whose outputs follow those of the dense model's, too, such as [features.3]"
     )
     distillation_feature_weight: float = setting(
         "of their squared differences in the loss, as shares of the dense model's mean square", at_least=0
@@ -341,6 +345,10 @@ class OneShotConfig(SparsifyConfig):
     def fine_tuning(self) -> FineTuningConfig | None:
         """Return how the model is fine-tuned; None: it is not."""
         return self.recovery.fine_tuning
+
+    def fit_key(self) -> str:
+        """Return where the settings of the fine-tuning's loop are: with the recovery."""
+        return "sparsify.recovery.fine_tuning.fit"
 
     def amount_search(self) -> AmountSearch | None:
         """Return how ``amount`` is searched; None: it is what is removed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,19 +19,19 @@ class FeatureDistance:
     Args:
         student: that is trained.
         teacher: in evaluation mode.
-        layers: layer of the student -> layer of the teacher whose outputs have the same shape.
+        layers: names of layers, whose outputs have the same shape in both.
 
     Raises:
         ConfigError: a model has no such layer.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, layers: Mapping[str, str]) -> None:
-        self._layers = dict(layers)
+    def __init__(self, student: nn.Module, teacher: nn.Module, layers: Sequence[str]) -> None:
+        self._layers = tuple(layers)
         self._found: dict[str, Any] = {}
         self._wanted: dict[str, Any] = {}
-        for ours, theirs in self._layers.items():
-            _layer(student, ours, "the model").register_forward_hook(_keeper(self._found, ours, training=True))
-            _layer(teacher, theirs, "the dense model").register_forward_hook(_keeper(self._wanted, ours))
+        for name in self._layers:
+            _layer(student, name, "the model").register_forward_hook(_keeper(self._found, name, training=True))
+            _layer(teacher, name, "the dense model").register_forward_hook(_keeper(self._wanted, name))
 
     def __call__(self) -> torch.Tensor:
         """Return the mean squared differences over the teacher's mean squares, averaged over the layers; forget both.
@@ -39,18 +39,18 @@ class FeatureDistance:
         Raises:
             ConfigError: a layer was not called, or its output is no tensor of the teacher's shape.
         """
-        terms = [self._term(ours) for ours in self._layers]
+        terms = [self._term(name) for name in self._layers]
         self._found.clear()
         self._wanted.clear()
         return torch.stack(terms).mean()
 
-    def _term(self, ours: str) -> torch.Tensor:
-        found, wanted = self._found.get(ours), self._wanted.get(ours)
+    def _term(self, name: str) -> torch.Tensor:
+        found, wanted = self._found.get(name), self._wanted.get(name)
         shapes = [list(each.shape) if isinstance(each, torch.Tensor) else None for each in (found, wanted)]
         if not isinstance(found, torch.Tensor) or not isinstance(wanted, torch.Tensor) or shapes[0] != shapes[1]:
             raise ConfigError(
-                f"distillation_features: the output of {ours} is {_in_words(shapes[0])}, and that of the dense model's "
-                f"{self._layers[ours]} is {_in_words(shapes[1])}. Name layers whose outputs have the same shape."
+                f"distillation_features: the output of {name} is {_in_words(shapes[0])}, and in the dense model it is "
+                f"{_in_words(shapes[1])}. Name layers whose outputs have the same shape."
             )
         wanted = wanted.detach().float()
         return (found.float() - wanted).square().mean() / wanted.square().mean().clamp(min=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -94,10 +95,18 @@ class OwnSchedule:
             self._scheduler.step(*arguments)
 
 
-def make_optimizer(model: nn.Module, settings: FitConfig, *, trusted: Sequence[str] = ()) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, settings: FitConfig, *, trusted: Sequence[str] = (), key: str = "train"
+) -> torch.optim.Optimizer:
     """Return the optimizer: the user's own, or AdamW, with Muon for matrices if ``settings`` say so.
 
     Biases and normalisations, which have one dimension, don't decay.
+
+    Args:
+        model: its parameters that require a gradient are trained.
+        settings: of the fit.
+        trusted: packages whose classes ``settings`` may name, beside torch's.
+        key: of ``settings``, for messages.
 
     Raises:
         ConfigError: there is nothing to train, Muon has no matrix, or the own one is not trusted, not found, or takes
@@ -107,7 +116,7 @@ def make_optimizer(model: nn.Module, settings: FitConfig, *, trusted: Sequence[s
     if not trained:
         raise ConfigError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train.")
     if settings.optimizer is not None:
-        return _own_optimizer(trained, settings.optimizer, settings.learning_rate, trusted)
+        return _own_optimizer(trained, settings.optimizer, settings.learning_rate, trusted, _at(OPTIMIZER, key))
     if settings.muon_learning_rate is None:
         return torch.optim.AdamW(_groups(trained, settings), lr=settings.learning_rate)
     matrices = matrices_of(model)
@@ -130,7 +139,12 @@ def _groups(trained: Sequence[nn.Parameter], settings: FitConfig) -> list[dict[s
 
 
 def make_schedule(
-    optimizer: torch.optim.Optimizer, settings: FitConfig, total: int, *, trusted: Sequence[str] = ()
+    optimizer: torch.optim.Optimizer,
+    settings: FitConfig,
+    total: int,
+    *,
+    trusted: Sequence[str] = (),
+    key: str = "train",
 ) -> Schedule:
     """Return the schedule of a fit of ``total`` steps.
 
@@ -139,11 +153,13 @@ def make_schedule(
     """
     if settings.schedule is None:
         return WarmupCosine(optimizer, total, settings.warmup_fraction)
-    scheduler = cast(LRScheduler, _made(SCHEDULE, settings.schedule, _is_schedule, optimizer, {}, trusted))
+    scheduler = cast(LRScheduler, _made(_at(SCHEDULE, key), settings.schedule, _is_schedule, optimizer, {}, trusted))
     return OwnSchedule(scheduler, every_step=settings.schedule_interval == "step")
 
 
-def check_schedule(settings: FitConfig, steps_per_epoch: int, *, trusted: Sequence[str] = ()) -> None:
+def check_schedule(
+    settings: FitConfig, steps_per_epoch: int, *, trusted: Sequence[str] = (), key: str = "train"
+) -> None:
     """Run an own schedule through a whole fit without the fit, since some end with an error after so many steps.
 
     Raises:
@@ -152,8 +168,8 @@ def check_schedule(settings: FitConfig, steps_per_epoch: int, *, trusted: Sequen
     if settings.schedule is None:
         return
     model = nn.Linear(2, 2)
-    optimizer = make_optimizer(model, settings, trusted=trusted)
-    schedule = make_schedule(optimizer, settings, settings.epochs * steps_per_epoch, trusted=trusted)
+    optimizer = make_optimizer(model, settings, trusted=trusted, key=key)
+    schedule = make_schedule(optimizer, settings, settings.epochs * steps_per_epoch, trusted=trusted, key=key)
     for step in range(1, min(settings.epochs * steps_per_epoch, _TRIED) + 1):
         try:
             schedule.after_step()
@@ -161,20 +177,20 @@ def check_schedule(settings: FitConfig, steps_per_epoch: int, *, trusted: Sequen
                 schedule.after_epoch(1.0)
         except Exception as error:
             raise TargetError(
-                f"{SCHEDULE.key}._target_={settings.schedule['_target_']!r} fails after step {step} of "
+                f"{key}.schedule._target_={settings.schedule['_target_']!r} fails after step {step} of "
                 f"{settings.epochs * steps_per_epoch} ({settings.epochs} epochs, one advance for each "
                 f"{settings.schedule_interval}): {type(error).__name__}: {error}"
             ) from error
 
 
 def _own_optimizer(
-    trained: Sequence[nn.Parameter], node: Mapping[str, Any], learning_rate: float, trusted: Sequence[str]
+    trained: Sequence[nn.Parameter], node: Mapping[str, Any], learning_rate: float, trusted: Sequence[str], kind: Kind
 ) -> torch.optim.Optimizer:
-    made = _made(OPTIMIZER, node, _is_optimizer, list(trained), {"lr": learning_rate}, trusted)
+    made = _made(kind, node, _is_optimizer, list(trained), {"lr": learning_rate}, trusted)
     step = inspect.signature(made.step).parameters.get("closure")
     if step is not None and step.default is inspect.Parameter.empty:
         raise TargetError(
-            f"{OPTIMIZER.key}._target_={node['_target_']!r} computes the loss several times in a step (a closure), "
+            f"{kind.key}._target_={node['_target_']!r} computes the loss several times in a step (a closure), "
             "which the training loop does not do. Name another, such as torch.optim.SGD."
         )
     return cast(torch.optim.Optimizer, made)
@@ -200,6 +216,11 @@ def _made(
             f"{kind.key}._target_={node['_target_']!r} cannot be made with {arguments}: "
             f"{type(error).__name__}: {error}. It takes: {', '.join(list(known)[1:])}."
         ) from error
+
+
+def _at(kind: Kind, key: str) -> Kind:
+    """Return a kind whose messages name where its `_target_` is among settings of this key."""
+    return replace(kind, key=f"{key}.{kind.key.rpartition('.')[2]}")
 
 
 def _is_optimizer(found: type) -> bool:

@@ -68,12 +68,12 @@ def look_ahead(
         check_precision(settings.precision, device, key=key)
         read_target(settings.to, task, key=key)
         batches = Batches(samples, batch_size=settings.batch_size, seed=seed, device=device)
-        check_schedule(settings, len(batches), trusted=trusted)
+        check_schedule(settings, len(batches), trusted=trusted, key=key)
         inputs, targets = next(batches.epoch(0))
         with _explained("an evaluation", inputs):
             adapters = add_adapters(model, settings, take(inputs, slice(1)), seed=seed)
         with _explained(f"a training step on {len(targets)} samples ({key}.batch_size={settings.batch_size})", inputs):
-            _take_step(model, inputs, targets, task, settings, trusted)
+            _take_step(model, inputs, targets, task, settings, trusted, key)
         adapters.merge()
     model.eval()
     with torch.no_grad(), _explained("an evaluation", inputs):
@@ -142,10 +142,16 @@ def _hint(inputs: Any) -> str:
 
 
 def _take_step(
-    model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task, settings: FitConfig, trusted: Sequence[str]
+    model: nn.Module,
+    inputs: Any,
+    targets: torch.Tensor,
+    task: Task,
+    settings: FitConfig,
+    trusted: Sequence[str],
+    key: str,
 ) -> None:
     slow = replace(settings, learning_rate=min(settings.learning_rate, _LEARNING_RATE))
-    optimizer = make_optimizer(model, slow, trusted=trusted)
+    optimizer = make_optimizer(model, slow, trusted=trusted, key=key)
     model.train()
     with autocast(targets.device, settings.precision):
         loss = task.loss(_outputs(model, inputs, targets, task), targets)

@@ -8,8 +8,9 @@ from overwinter.errors import ConfigError
 FOLDER = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
 
 
-def config(model, task="classification", method="fit"):
-    return SimpleNamespace(model=model, task=SimpleNamespace(name=task), train=SimpleNamespace(method=method))
+def config(model, task="classification", method="fit", lora=None):
+    train = SimpleNamespace(method=method, low_rank=lambda: lora)
+    return SimpleNamespace(model=model, task=SimpleNamespace(name=task), train=train)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,5 @@ def test_random_weights_are_not_taken_as_they_are(target):
     check_model(config({"_target_": target}))
     with pytest.raises(ConfigError, match=r"starts from random ones\. Set train\.method=fit"):
         check_model(config({"_target_": target}, method="pretrained"))
+    with pytest.raises(ConfigError, match=r"starts from random ones\. Train without it"):
+        check_model(config({"_target_": target}, lora={"rank": 2}))

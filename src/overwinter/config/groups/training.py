@@ -144,7 +144,7 @@ def check_training(config: Config) -> None:
         ConfigError: one is not trusted, its arguments are not plain data, or there are two optimizers.
     """
     fine_tuning = config.sparsify.fine_tuning()
-    fits = {"train": config.train, **({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit})}
+    fits = {"train": config.train, **({} if fine_tuning is None else {config.sparsify.fit_key(): fine_tuning.fit})}
     for key, fit in fits.items():
         if fit.optimizer is not None and fit.muon_learning_rate is not None:
             raise ConfigError(f"{key}.optimizer and {key}.muon_learning_rate are both set. Set one of them to null.")
