@@ -158,8 +158,8 @@ def resumed(space):
 
 @pytest.mark.timeout(1200)  # Slurm counts in minutes
 def test_a_job_at_its_time_limit_goes_on_in_the_queue(space):
-    limit = ("hydra.launcher.stages.train.time_min=2", "hydra.launcher.grace_s=30")
-    statuses, _ = space.sweep("train.epochs=120", "seed=0,0", *limit, "--until", "train", "--name", "limited")
+    limit = ("hydra.launcher.stages.train.time_min=1", "hydra.launcher.grace_s=15")
+    statuses, _ = space.sweep("train.epochs=50", "seed=0,0", *limit, "--until", "train", "--name", "limited")
     assert set(statuses) == {"done"}
     assert space.executions("done") == {"train": 1}
     assert space.executions("interrupted")["train"] >= 1

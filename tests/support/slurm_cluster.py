@@ -21,7 +21,7 @@ ClusterName=overwinter
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={control_port}
 SlurmdPort={node_port}
-AuthInfo=socket={folder}/munge/socket,cred_expire=60
+AuthInfo=socket={folder}/munge/socket,cred_expire=15
 SlurmUser=root
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
