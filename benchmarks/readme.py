@@ -414,22 +414,21 @@ def _sweep_rows() -> Iterator[Row]:
 
 
 def _slurm_rows() -> Iterator[Row]:
-    if not (RESULTS / "slurm.json").exists():  # it takes a quiet machine with Slurm a quarter of an hour
-        return
-    slurm = result("slurm")
-    what = "12 points on a Slurm of one node: trainings, sparsifications and quantizations executed"
-    yield what, _counts(slurm["sharing"]), "2; 6; 12"
-    killed = slurm["kills"]
-    what = "the same, with a job put back, the node down, a job cancelled, and the same command again"
-    yield what, f"{_counts(killed)}; {killed['resumed']} from a checkpoint", "2; 6; 12"
-    limited = slurm["timeout"]
-    before_s = limited["resumed_duration_s"]
-    what = "a training longer than its time limit: finished executions, seconds kept from those before"
-    yield what, f"{_counts(limited)}; {before_s:.0f} s", "1"
-    submitted = slurm["submission"]
-    what = f"1,000 points submitted as {submitted['jobs']} jobs in {submitted['submissions']} arrays"
-    load = f"{submitted['wall_s']:.0f} s at a load of {submitted['load_average_1_min']:.0f}"
-    yield what, f"{load}; {submitted['cpu_s']:.0f} s of processor time", "60 s"
+    """Yield the rows of those parts that were measured: all of them take a machine with Slurm a quarter of an hour."""
+    slurm = result("slurm") if (RESULTS / "slurm.json").exists() else {}
+    if shared := slurm.get("sharing"):
+        what = "12 points on a Slurm of one node: trainings, sparsifications and quantizations executed"
+        yield what, _counts(shared), "2; 6; 12"
+    if killed := slurm.get("kills"):
+        what = "the same, with a job put back, the node down, a job cancelled, and the same command again"
+        yield what, f"{_counts(killed)}; {killed['resumed']} from a checkpoint", "2; 6; 12"
+    if limited := slurm.get("timeout"):
+        what = "a training longer than its time limit: finished executions, seconds kept from those before"
+        yield what, f"{_counts(limited)}; {limited['resumed_duration_s']:.0f} s", "1"
+    if submitted := slurm.get("submission"):
+        what = f"1,000 points submitted as {submitted['jobs']} jobs in {submitted['submissions']} arrays"
+        load = f"{submitted['wall_s']:.0f} s at a load of {submitted['load_average_1_min']:.0f}"
+        yield what, f"{load}; {submitted['cpu_s']:.0f} s of processor time", "60 s"
 
 
 def _counts(part: Mapping[str, Any]) -> str:
