@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.containers",
     "tests.support.energy_records",
     "tests.support.kubernetes_api",
+    "tests.support.s3_server",
     "tests.support.small_bundle",
     "tests.support.two_machines",
 ]

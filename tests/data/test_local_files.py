@@ -1,9 +1,10 @@
 import subprocess
 import sys
 
+import fsspec
 import pytest
 
-from overwinter.data.local_files import check_data_files
+from overwinter.data.local_files import check_data_files, remote_places, remote_versions
 from overwinter.errors import ConfigError
 
 
@@ -36,3 +37,23 @@ def test_data_without_files_passes():
 def test_the_check_needs_no_torch():
     program = "import sys, overwinter.data.local_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["my_package.Data", "overwinter.data.FashionMnist", "overwinter.data.Text"])
+def test_a_root_at_an_address_is_looked_at(target):
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    config = {"_target_": target, "root": "memory://texts", "length": 8}
+    with pytest.raises(ConfigError, match="'memory://texts' does not exist"):
+        check_data_files(config)
+    files.pipe("/texts/a.txt", b"words")
+    check_data_files(config)
+    assert list(remote_versions(config)) == ["memory://texts"]
+
+
+def test_a_text_may_be_in_several_places():
+    paths = ["plays/*.txt", "s3://seasons/*.txt"]
+    assert remote_places({"_target_": "overwinter.data.Text", "paths": paths}) == ["s3://seasons/*.txt"]
+    config = {"_target_": "overwinter.data.Text", "root": "s3://seasons", "paths": ["plays/*.txt"]}
+    assert remote_places(config) == ["s3://seasons/plays/*.txt"]
+    assert remote_places({"_target_": "overwinter.data.Text", "root": None, "paths": []}) == []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from overwinter.config import compose, find_project, validate
 from overwinter.files import digest
-from overwinter.pipeline.identity import artifacts_read, likeness
+from overwinter.pipeline.identity import artifacts_read, likeness, lineage
 
 _PROJECT = find_project(Path(__file__).parents[2])
 
@@ -35,3 +36,14 @@ def test_what_is_read_is_known_as_the_artifact_that_the_earlier_stage_made() -> 
     inputs = {"train/model": "a", "quantize/model": "b", "quantize/extra": "c"}
     expected = {"train": digest({"model": "a"}), "quantize": digest({"model": "b", "extra": "c"})}
     assert artifacts_read({"inputs": inputs}) == expected
+
+
+def test_data_at_an_address_is_in_the_lineage_of_the_stages_that_read_it() -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe("/lineage/a.csv", b"1")
+    config = validate(compose(_PROJECT, ["+data.root=memory://lineage"]))
+    before = lineage(config, _PROJECT, "train")["data"]
+    assert list(before) == ["memory://lineage"]
+    files.pipe("/lineage/a.csv", b"2")
+    assert lineage(config, _PROJECT, "train")["data"] != before
+    assert "data" not in lineage(validate(compose(_PROJECT)), _PROJECT, "train")

@@ -1,4 +1,12 @@
-from overwinter.pipeline.plan import _changed_parameters, _own_reasons
+from types import SimpleNamespace
+
+import fsspec
+
+from overwinter.config import Project
+from overwinter.data.local_files import remote_versions
+from overwinter.files import write_json
+from overwinter.pipeline.plan import _changed_parameters, _moved_data, _own_reasons
+from overwinter.pipeline.render import DATA_OUT
 
 
 def test_only_declared_parameters_count_and_the_whole_file_counts_all():
@@ -26,3 +34,14 @@ def test_a_new_command_or_dependency_is_a_reason():
     assert _reasons({}, cmd="python b.py") == ["its command is now `python b.py`"]
     assert _reasons({}, deps=["a.py", "new.csv"]) == ["new.csv is a new dependency"]
     assert _own_reasons({}, None, {}, {}, {}) == ["has not run yet"]
+
+
+def test_data_that_changed_at_its_address_is_a_reason(tmp_path):
+    files = fsspec.filesystem("memory")
+    files.pipe("/plan/a.csv", b"1")
+    project = Project(root=tmp_path, configs=tmp_path, config_name="config")
+    config = SimpleNamespace(data={"_target_": "mine.Data", "root": "memory://plan"})
+    write_json(tmp_path / DATA_OUT, remote_versions(config.data))
+    assert _moved_data(config, project) == []
+    files.pipe("/plan/a.csv", b"2")
+    assert _moved_data(config, project) == ["memory://plan is modified"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import yaml
 from hypothesis import Phase, given, settings
@@ -143,3 +144,12 @@ def test_keys_are_equal_exactly_if_dvc_sees_equal_stages(first, second):
         name: seen[name] == also_seen[name] for name in STAGES
     }
     assert ones == prefix_keys(one.config, project, one.parameters)
+
+
+def test_what_is_at_an_address_counts_by_its_version(project: Project) -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe("/prefix/a.csv", b"1")
+    before = keys(project, "+data.root=memory://prefix")
+    assert keys(project, "+data.root=memory://prefix") == before
+    files.pipe("/prefix/a.csv", b"2")
+    assert not set(keys(project, "+data.root=memory://prefix").values()) & set(before.values())

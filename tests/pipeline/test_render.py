@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from overwinter.config import Project, compose, validate
-from overwinter.pipeline.render import render_dvc_yaml, render_gitignore, rendered_stages
+from overwinter.pipeline.render import DATA_OUT, render_dvc_yaml, render_gitignore, rendered_stages
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
@@ -82,6 +82,23 @@ def test_data_on_disk_and_ones_own_code_are_dependencies(config):
     config.pipeline.code = ["my_package"]
     stages = rendered_stages(config, PROJECT)
     assert all({"data/mine", "my_package"} <= set(stages[name]["deps"]) for name in config.pipeline.stages)
+
+
+def test_data_at_an_address_is_known_by_the_versions_that_the_check_writes_each_time(config):
+    before = rendered_stages(config, PROJECT)["check"]
+    assert "always_changed" not in before
+    config.data["root"] = "s3://seasons/set"
+    stages = rendered_stages(config, PROJECT)
+    assert stages["check"] == {**before, "outs": [*before["outs"], DATA_OUT], "always_changed": True}
+    for name in config.pipeline.stages:
+        assert DATA_OUT in stages[name]["deps"]
+        assert not any("://" in path for path in stages[name]["deps"])
+    assert "/check/data.json" in render_gitignore(config).splitlines()
+
+
+def test_texts_at_addresses_are_known_likewise(config):
+    config.data.update({"_target_": "overwinter.data.Text", "root": None, "paths": ["plays", "s3://seasons/*.txt"]})
+    assert DATA_OUT in rendered_stages(config, PROJECT)["train"]["deps"]
 
 
 def test_a_pretrained_model_on_disk_is_a_dependency_and_one_in_a_package_is_not(config):

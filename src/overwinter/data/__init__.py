@@ -27,7 +27,9 @@ says. Three more members are optional: ``collate``, a function of a list of samp
 ``workers``, how many processes read ahead (one, of an iterable data set).
 
 Name the class with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
-reserved for the file or folder it reads, a DVC dependency, and ``data.share`` for the share of ``train`` to use. Only
+reserved for the file or folder it reads, a DVC dependency, and ``data.share`` for the share of ``train`` to use. It may
+be at any fsspec address, such as ``s3://bucket/folder``: `data_path` gives a verified local copy, and `Shards` reads
+many files while they are used. Only
 the stage `evaluate` measures on ``test``; before training, `check_splits` looks at it. ``examples/own_model`` is a
 complete example.
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from overwinter.data.augmentation import RandomFlip, RandomShift
     from overwinter.data.batches import Batches
     from overwinter.data.checking import check_context, check_splits, check_vocabulary
+    from overwinter.data.copies import data_path
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
     from overwinter.data.fingerprints import raw_bytes
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
         read_preprocessing,
     )
     from overwinter.data.protocol import DataSource, Transform
+    from overwinter.data.shards import Shards
     from overwinter.data.source import Data, load_data
     from overwinter.data.split import Split
     from overwinter.data.text import Text
@@ -75,6 +79,7 @@ __all__ = [
     "Preprocessing",
     "RandomFlip",
     "RandomShift",
+    "Shards",
     "Split",
     "Text",
     "TokenizedText",
@@ -84,6 +89,7 @@ __all__ = [
     "check_preprocessing",
     "check_splits",
     "check_vocabulary",
+    "data_path",
     "load_data",
     "raw_bytes",
     "read_preprocessing",
@@ -103,6 +109,7 @@ _HOMES = {
     "InMemory": "in_memory",
     "RandomFlip": "augmentation",
     "RandomShift": "augmentation",
+    "Shards": "shards",
     "Split": "split",
     "Text": "text",
     "Transform": "protocol",
@@ -111,6 +118,7 @@ _HOMES = {
     "check_splits": "checking",
     "check_context": "checking",
     "check_vocabulary": "checking",
+    "data_path": "copies",
     "load_data": "source",
     "raw_bytes": "fingerprints",
     "read_preprocessing": "preprocessing",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from overwinter.data.in_memory import InMemory
+from overwinter.data.remote import open_file
 from overwinter.data.text_files import SPLITS, addresses, check_windows, find_texts
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import leading_tokens, pretrained_tokenizer
@@ -42,7 +42,7 @@ class Text:
         test_share: share of the documents.
         windows: split -> most windows, drawn from all of its documents; None or absent: all.
         paths: files, folders, glob patterns; local, ``package:NAME/PATH``, or fsspec addresses.
-        root: local file or folder for relative ``paths``.
+        root: file or folder for relative ``paths``; local, or an fsspec address.
         separator: string between the documents of a file; None: a file is one document.
         sha256: SHA-256 of the content of all files; None: not checked.
 
@@ -145,17 +145,14 @@ def _led(windows: NDArray[np.int64], leading: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _read(texts: Sequence[str]) -> dict[str, str]:
-    import fsspec  # type: ignore[import-untyped]  # has no types
-
     contents = {}
     for address in texts:
         try:
-            with fsspec.open(address, "rb", compression="infer") as stream:
-                contents[address] = stream.read().decode("utf-8")
+            with open_file(address, key="data.paths") as stream:
+                content = stream.read()
+            contents[address] = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"data.paths: {address} is not UTF-8 text: {error.reason} at {error.start}.") from None
-        except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: a truncated compressed file
-            raise ConfigError(f"data.paths: {address} cannot be read: {error}.") from None
     return contents
 
 

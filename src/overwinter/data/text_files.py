@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.config import check_settings, setting
+from overwinter.data.remote import list_files
 from overwinter.errors import ConfigError
 from overwinter.models.hub import is_on_hub
 from overwinter.paths import PACKAGE, local_path
 
 SPLITS = ("train", "validation", "test")
 _GLOB = "*?["
+_KEY = "data.paths"
 
 
 @dataclass
@@ -29,13 +31,13 @@ class _WindowSettings:
 
 
 def check_text(config_data: Mapping[str, Any]) -> None:
-    """Check the settings of a text data set, and that its local files exist.
+    """Check the settings of a text data set, and that its files exist.
 
     Raises:
         ConfigError: a value is out of range, or a file, folder or tokenizer is missing.
+        OverwinterError: an address cannot be reached.
     """
-    places = addresses(config_data.get("root"), config_data.get("paths") or [])
-    find_texts([place for place in places if "://" not in place])
+    find_texts(addresses(config_data.get("root"), config_data.get("paths") or []))
     if isinstance(tokenizer := config_data.get("tokenizer"), str) and not is_on_hub(tokenizer):
         local_path(tokenizer, key="data.tokenizer")
     numbers = {field.name: config_data.get(field.name, 0) for field in fields(_TextSettings)}
@@ -79,11 +81,12 @@ def find_texts(places: Sequence[str]) -> list[str]:
             machine, in a package (``package:NAME/PATH``), or at an fsspec address.
 
     Raises:
-        ConfigError: a place holds no file, or its file system is not installed.
+        ConfigError: a place holds no file, its driver is not installed, or it may not be read.
+        OverwinterError: an address cannot be reached.
     """
     found: dict[str, None] = {}
     for place in places:
-        files = _files_at(place)
+        files = list_files(_without_package(place), key=_KEY)
         if not files:
             raise ConfigError(f"data.paths: there is no file at {place!r}. Name files, folders or patterns of text.")
         found |= dict.fromkeys(files)
@@ -94,22 +97,11 @@ def _stands_alone(path: str) -> bool:
     return "://" in path or path.startswith(PACKAGE) or Path(path).expanduser().is_absolute()
 
 
-def _files_at(place: str) -> list[str]:
-    from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # has no types
-
-    try:
-        files, path = url_to_fs(_without_package(place))
-        matches = files.glob(path) if any(sign in path for sign in _GLOB) else files.find(path)
-        return [files.unstrip_protocol(match) for match in matches if files.isfile(match)]
-    except (ImportError, ValueError, OSError) as error:
-        raise ConfigError(f"data.paths: {place!r} cannot be listed: {error}.") from None
-
-
 def _without_package(place: str) -> str:
     if not place.startswith(PACKAGE):
         return place
     fixed = next((at for at, sign in enumerate(place) if sign in _GLOB), None)
     if fixed is None:
-        return str(local_path(place, key="data.paths"))
+        return str(local_path(place, key=_KEY))
     folder = place[:fixed].rpartition("/")[0]  # the part before the pattern
-    return str(local_path(folder, key="data.paths")) + place[len(folder) :]
+    return str(local_path(folder, key=_KEY)) + place[len(folder) :]

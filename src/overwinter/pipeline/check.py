@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from overwinter.config import find_project, load_config
-from overwinter.data.local_files import check_data
+from overwinter.data.local_files import check_data, remote_versions
 from overwinter.files import write_json
 from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.parent_watch import watch_parent
+from overwinter.pipeline.render import CHECK_OUT, DATA_OUT
 
 
 def run_check() -> int:
-    """Validate params.yaml, compare it with configs/ and dvc.yaml, and write a constant result.
+    """Validate params.yaml, compare it with configs/ and dvc.yaml; write a constant, and the versions of remote data.
 
     Raises:
         ConfigError: the configuration is invalid, stale or reads the environment, or data files are missing.
@@ -23,5 +24,7 @@ def run_check() -> int:
     refuse_stale(config, project)
     refuse_environment(project)
     check_data(config)
-    write_json(project.outputs / "check" / "check.json", {"params": "valid"})
+    write_json(project.root / CHECK_OUT, {"params": "valid"})
+    if versions := remote_versions(config.data):
+        write_json(project.root / DATA_OUT, versions)
     return 0

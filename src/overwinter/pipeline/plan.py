@@ -14,10 +14,12 @@ from typing import Any
 from overwinter.config import Config, Project, compose, validate
 from overwinter.config.changes import at, differences
 from overwinter.config.composition import read_parameters
+from overwinter.data.local_files import remote_versions
 from overwinter.documents import MAX_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
+from overwinter.files import read_json
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
-from overwinter.pipeline.render import rendered_stages
+from overwinter.pipeline.render import DATA_OUT, rendered_stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,24 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
     parameters = read_parameters(text)
     made_by = {out: name for name, stage in stages.items() for out in _outs(stage)}
     planned: dict[str, PlannedStage] = {}
+    moved = _moved_data(config, project)
     for name, stage in stages.items():
         reasons = _own_reasons(stage, locked.get(name), changed.get(name, {}), parameters, made_by)
+        reasons += moved if name in locked and DATA_OUT in stage["deps"] else []
         follows = [f"{need} runs" for need in _upstream(stage, made_by) if planned[need].runs and _passes_on(need)]
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
         )
     return PipelinePlan(config=config, params=text, parameters=parameters, stages=tuple(planned.values()))
+
+
+def _moved_data(config: Config, project: Project) -> list[str]:
+    """Return which fsspec addresses of the data set hold something else than when the check last looked."""
+    known = project.root / DATA_OUT
+    before = read_json(known, remedy="Run `dvc repro check`.") if known.exists() else {}
+    return [
+        f"{place} is modified" for place, found in remote_versions(config.data).items() if before.get(place) != found
+    ]
 
 
 def _own_reasons(

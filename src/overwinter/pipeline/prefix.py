@@ -18,10 +18,11 @@ from typing import Any
 from overwinter import __version__
 from overwinter.config import Config, Project
 from overwinter.config.own_code import named_targets
+from overwinter.data.local_files import remote_places, remote_versions
 from overwinter.documents import read_yaml
 from overwinter.files import digest
 from overwinter.pipeline.contents import Contents
-from overwinter.pipeline.render import CHECK_OUT, rendered_stages, stage_out
+from overwinter.pipeline.render import CHECK_OUT, DATA_OUT, rendered_stages, stage_out
 
 _Stages = dict[str, Any]
 _ABSENT = "\0absent"
@@ -50,6 +51,7 @@ class PrefixKeys:
         self._project = project
         self._contents = Contents(project.state)
         self._rendered: dict[str, _Stages] = {}
+        self._versions: dict[tuple[str, ...], str] = {}
 
     def of(self, config: Config, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return stage -> prefix key, in the pipeline's order.
@@ -64,25 +66,34 @@ class PrefixKeys:
             for name, spec in config.pipeline.stages.items()
             for out in (*spec.outs, *spec.reports)
         }
+        # A data set at an address counts by what is there now.
+        known = {DATA_OUT: self._remote(config)} if remote_places(config.data) else {}
         constant = {CHECK_OUT, *(stage_out(name, "gate.json") for name in config.pipeline.stages)}
         keys: dict[str, str] = {}
         for name in config.pipeline.stages:
             stage = stages[name]
             read = {
-                path: "" if path in constant else keys[made_by[path]] if path in made_by else self._content(path)
+                path: "" if path in constant else keys[made_by[path]] if path in made_by else self._content(path, known)
                 for path in stage["deps"]
             }
             values = {key: _at(parameters, key) for key in stage["params"]}
             keys[name] = digest([__version__, name, stage["cmd"], read, values, _written(stage)])
         return keys
 
-    def _content(self, path: str) -> str:
-        return self._contents.digest(self._project.root / path)
+    def _content(self, path: str, known: Mapping[str, str]) -> str:
+        return known[path] if path in known else self._contents.digest(self._project.root / path)
+
+    def _remote(self, config: Config) -> str:
+        places = tuple(remote_places(config.data))
+        if places not in self._versions:
+            self._versions[places] = digest(remote_versions(config.data))
+        return self._versions[places]
 
     def _stages(self, config: Config, parameters: Mapping[str, Any]) -> _Stages:
         """Return the stages of dvc.yaml, rendered once for all configurations that name the same code and files."""
         places = (("data", "root"), ("model", "root"), ("train", "teacher"))
-        roots = [(parameters.get(group) or {}).get(key) for group, key in places]
+        roots: list[Any] = [(parameters.get(group) or {}).get(key) for group, key in places]
+        roots.append(bool(remote_places(config.data)))
         targets = {group: list(named_targets(values)) for group, values in parameters.items()}
         key = json.dumps([parameters.get("pipeline"), parameters.get("packages"), roots, targets])
         if key not in self._rendered:

@@ -22,7 +22,7 @@ from overwinter.pipeline.identity import lineage, workload
 from overwinter.pipeline.locks import locked_in_turn
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.prefix import prefix_keys
-from overwinter.pipeline.render import gate_name
+from overwinter.pipeline.render import DATA_OUT, gate_name
 from overwinter.pipeline.supervised import Supervised
 from overwinter.records import to_json, write_record
 
@@ -64,6 +64,8 @@ class Stage(Supervised):
         if not call.scratch:
             self._require_gates()
         self._lineage = lineage(self.config, self._project, self.name)
+        if not call.scratch:
+            self._require_checked_data()
         self._outputs = Outputs(call.folder)
         self._finished = None if call.scratch or "DVC_STAGE" not in os.environ else self._finished_work()
         self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
@@ -330,6 +332,12 @@ class Stage(Supervised):
                 raise RefusedError(f"{self.name} does not start: the gate after {stage} has not passed. {remedy}")
             if read_json(path, remedy=remedy) != {"stage": stage, "pass": True}:
                 raise IntegrityError(f"{path} is not the verdict of the gate after {stage}. {remedy}")
+
+    def _require_checked_data(self) -> None:
+        """Raise IntegrityError if a data set at an address changed since the check: DVC would record what was there."""
+        data = self._lineage.get("data")
+        if data and read_json(self._project.root / DATA_OUT, remedy="Run `dvc repro check`.") != data:
+            raise IntegrityError(f"{', '.join(data)} changed since the check. Run the same command again.")
 
 
 class InterruptedStageError(OverwinterError):

@@ -13,25 +13,9 @@ noise = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Resour
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    pytest.importorskip("s3fs", reason="needs the package s3fs")
-    server = pytest.importorskip("moto.server", reason="needs the package moto[server]").ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(key, value)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("models")
-    yield "s3://models/overwinter"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+def bucket(s3):
+    s3.mkdir("models")
+    return "s3://models/overwinter"
 
 
 @noise
