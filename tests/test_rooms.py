@@ -37,7 +37,7 @@ LAYERS = (
     {"energy"},
     {"carbon"},
     {"ledger", "power"},
-    {"budget", "disclosure"},
+    {"budget", "disclosure", "tracking"},
     {"models", "tasks"},
     {"data", "formats"},
     {"calibration"},

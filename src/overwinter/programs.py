@@ -39,7 +39,7 @@ def explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OverwinterError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", EXIT_INTERRUPTED
+        return str(error) or "interrupted", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.filename:
         known = error.errno in _READ_ERRORS
         message = f"{error.filename}: {error.strerror}. Check the path and its permissions." if known else None

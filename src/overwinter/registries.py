@@ -159,3 +159,12 @@ TASKS: Registry[Any] = Registry(
         "token_classification": "overwinter.tasks.settings:TokenClassificationTaskConfig",
     },
 )
+
+TRACKERS: Registry[Any] = Registry(
+    group="overwinter.trackers",
+    key="track",
+    built_in={
+        "mlflow": "overwinter.tracking.mlflow:MlflowTracker",
+        "tensorboard": "overwinter.tracking.tensorboard:TensorBoardTracker",
+    },
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
 from overwinter.pipeline.stage import InterruptedStageError, Stage
+from overwinter.pipeline.supervising import signals_handled
 from overwinter.power.control.pausing import Pause, PausedError
 from overwinter.signature import Signature
 
@@ -59,6 +61,16 @@ def test_who_interrupts_is_reported_what_happens_next_time(stage: Stage):
         stage.progress(3, 10)
     with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run starts over"):
         stage.unsaved_progress(3, 10)
+
+
+def test_between_two_steps_an_interrupt_says_what_is_kept(stage: Stage, tmp_path: Path):
+    stage.checkpoints = tmp_path / "checkpoints"
+    said = "train was interrupted before its next step. It had saved nothing"
+    with pytest.raises(KeyboardInterrupt, match=said), signals_handled(stage):
+        signal.raise_signal(signal.SIGINT)
+    stage.checkpoints.mkdir()
+    (stage.checkpoints / "model.pt").touch()
+    assert stage.kept().startswith("Its last checkpoint is kept: the next run resumes from there")
 
 
 @pytest.fixture

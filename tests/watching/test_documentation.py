@@ -42,6 +42,8 @@ def test_every_snippet_runs(folder: Path, executions, hibernate, snippet: str):
         pytest.importorskip("accelerate", reason="Hugging Face's Trainer needs accelerate")
     if snippet.startswith("# lightning"):
         pytest.importorskip("lightning", reason="lightning is not installed")
+    if snippet.startswith("# tracking"):
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     if snippet.startswith("# bundle"):
         shutil.copytree(hibernate().folder, folder / "outputs/hibernate/bundle")
     (folder / "script.py").write_text(snippet)

@@ -357,16 +357,20 @@ def test_a_signal_stops_the_run_at_its_next_step_with_its_checkpoint(executions,
             if place == 3:
                 interrupted(number)
 
-    with pytest.raises(expected):
+    with pytest.raises(expected) as end:
         fit()
     assert saved == [True]
+    assert number == signal.SIGTERM or "Its checkpoint is saved: run the script again" in str(end.value)
     (entry,) = executions()
     assert (entry.status, entry.done, entry.total) == ("interrupted", 4, 1000)
     assert signal.getsignal(number) == before
 
 
 def test_without_steps_a_signal_ends_the_run_at_once(executions):
-    with pytest.raises(KeyboardInterrupt), overwinter.watch(checkpoint=lambda: pytest.fail("in the middle of work")):
+    with (
+        pytest.raises(KeyboardInterrupt, match="No checkpoint was saved now"),
+        overwinter.watch(checkpoint=lambda: pytest.fail("in the middle of work")),
+    ):
         interrupted(signal.SIGINT)
     assert executions()[0].status == "interrupted"
 

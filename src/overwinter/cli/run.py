@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overwinter.cli import sweep, sweep_front
-from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from overwinter.config import Project
@@ -26,12 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
     parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of several values")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="send the curves of every stage to tensorboard or mlflow, too; may be repeated",
+    )
     sweep.add_arguments(parser)
     sweep_front.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
+    if arguments.multirun and arguments.track:
+        raise ConfigError("--track follows one run. Leave it out of a sweep.")
     if arguments.multirun:
         sweep_front.refuse_pick(arguments)
         return sweep.run(arguments)
@@ -42,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.report.headline import headline_of
 
     project = find_project()
-    outcome = _reproduced(project, sweep_front.picked_overrides(arguments), arguments.until)
+    outcome = _reproduced(project, sweep_front.picked_overrides(arguments), arguments)
     executions = _executions(project, outcome.run_id)
     config = load_config(project)
     stages = stages_until(arguments.until, config)
@@ -69,7 +79,7 @@ def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:
             return []
 
 
-def _reproduced(project: Project, overrides: Sequence[str], until: str | None) -> Reproduction:
+def _reproduced(project: Project, overrides: Sequence[str], arguments: argparse.Namespace) -> Reproduction:
     """Run, or only up to a stage and its gate.
 
     If the budget refuses in the mode `degrade`, recompose with the next fallback and run again.
@@ -84,7 +94,7 @@ def _reproduced(project: Project, overrides: Sequence[str], until: str | None) -
     while True:
         following = None
         try:
-            outcome = _attempt(project, current, until)
+            outcome = _attempt(project, current, arguments.until, arguments.track)
             if outcome.exit_code != EXIT_REFUSED or (following := next(attempts, None)) is None:
                 return outcome
             refusal = outcome.message
@@ -109,22 +119,31 @@ def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]
         yield [*overrides, *fallback]
 
 
-def _attempt(project: Project, overrides: Sequence[str], until: str | None) -> Reproduction:
+def _attempt(project: Project, overrides: Sequence[str], until: str | None, track: Sequence[str]) -> Reproduction:
     from rich.console import Console
 
     from overwinter.pipeline.composing import write_rendered
     from overwinter.pipeline.render import gate_name, render_dvc_yaml, stages_until
-    from overwinter.pipeline.reproduce import reproduce
+    from overwinter.pipeline.reproduce import new_run_id, reproduce
     from overwinter.report import progress_for
+    from overwinter.tracking import open_tracking
 
     plan = _look_ahead(project, overrides)
     targets = () if until is None else (gate_name(stages_until(until, plan.config)[-1]),)
     write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
-    progress = progress_for(Console(stderr=True))
-    try:
-        return reproduce(project, progress, targets=targets)
-    finally:
-        progress.close()
+    run_id = new_run_id()
+    tracking = open_tracking(track, folder=project.state, run=run_id, log=_warn)
+    with contextlib.closing(tracking), contextlib.closing(progress_for(Console(stderr=True))) as progress:
+
+        def on_event(event: dict[str, Any]) -> None:
+            progress(event)
+            tracking(event)
+
+        return reproduce(project, on_event, targets=targets, run_id=run_id)
+
+
+def _warn(text: str) -> None:
+    print(f"overwinter: {text}", file=sys.stderr)
 
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:

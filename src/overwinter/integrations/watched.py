@@ -38,6 +38,7 @@ class WatchOptions(TypedDict, total=False):
     energy_json: str | Path | None
     emissions_csv: str | Path | None
     on_reading: Callable[[Run, Spent], object] | None
+    track: tuple[str, ...]
     overrides: tuple[str, ...]
     log: Callable[[str], None] | None
 

@@ -53,7 +53,11 @@ class Reproduction:
 
 
 def reproduce(
-    project: Project, on_event: Callable[[dict[str, Any]], None], *, targets: Sequence[str] = ()
+    project: Project,
+    on_event: Callable[[dict[str, Any]], None],
+    *,
+    targets: Sequence[str] = (),
+    run_id: str | None = None,
 ) -> Reproduction:
     """Run `dvc repro`, and pass every event to ``on_event`` while it runs.
 
@@ -63,8 +67,9 @@ def reproduce(
         project: The project.
         on_event: A function that gets every event.
         targets: The stages to reproduce, with those they need; all by default.
+        run_id: The run's id in the ledger; a new one by default.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     folder = project.state / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     _forget_old(folder)

@@ -185,7 +185,15 @@ class Stage(Supervised):
         if self.interrupted:
             (done, total), next_run = self.position, "resumes from there" if self._kept else "starts over"
             at = "" if done is None else f" at {done:g} of {total:g}"
-            raise InterruptedStageError(f"{self.name} was interrupted{at}. The next run {next_run}.")
+            raise InterruptedStageError(
+                f"{self.name} was interrupted{at}. The next run {next_run}; finished stages are kept."
+            )
+
+    def kept(self) -> str:
+        """Return what is kept if the stage is interrupted now, before its next step, and how to go on."""
+        if self.has_checkpoint():
+            return "Its last checkpoint is kept: the next run resumes from there; finished stages are kept, too."
+        return "It had saved nothing: the next run starts it over; finished stages are kept."
 
     def _stop_waiting(self) -> None:
         """Count a wait as a step, so that the first signal ends it as it ends the work."""

@@ -82,6 +82,10 @@ class Supervised(ABC):
     def workload(self) -> Mapping[str, Any]:
         """Return the settings that determine one step of the work, to which its power profile belongs."""
 
+    @abstractmethod
+    def kept(self) -> str:
+        """Return what is kept if the work is interrupted now, before its next step, and how to go on."""
+
     def follow(self, spent: Costs) -> None:  # noqa: B027 -- a stage needs none
         """Take note of a reading, twice a second in the watch's thread, and at the end."""
 

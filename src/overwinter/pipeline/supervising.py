@@ -99,7 +99,7 @@ def signals_handled(work: Supervised) -> Iterator[None]:
             return
         steps = time.monotonic() - work.last_progress_s < STEP_PATIENCE_S
         if not steps or work.interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"{work.name} was interrupted before its next step. {work.kept()}")
         work.interrupted = True
 
     with interrupts_handled(handle):

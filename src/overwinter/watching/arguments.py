@@ -46,6 +46,7 @@ class Options:
     energy_json: str | Path | None
     emissions_csv: str | Path | None
     on_reading: Callable[[Run, Spent], object] | None
+    track: Sequence[str]
     overrides: Sequence[str]
     log: Callable[[str], None]
 
@@ -60,7 +61,8 @@ class Options:
                 raise ConfigError(f"watch: {key}={getattr(self, key)!r} is not a path. Give one, or None.")
         if not isinstance(self.resumes, bool):
             raise ConfigError(f"watch: resumes={self.resumes!r} is neither True nor False. Give one of them.")
-        _check_overrides(self.overrides)
+        _check_texts("overrides", self.overrides, "['ledger.project=resnet']")
+        _check_texts("track", self.track, "['tensorboard']")
 
 
 def refuse_positional(given: Sequence[object]) -> None:
@@ -88,10 +90,8 @@ def _check_text(key: str, value: object, wanted: str) -> None:
         raise ConfigError(f"watch: {key}={value!r} has a line break or an invisible character. Give {wanted}.")
 
 
-def _check_overrides(value: object) -> None:
+def _check_texts(key: str, value: object, example: str) -> None:
     if isinstance(value, str):
-        raise ConfigError(f"watch: overrides={value!r} is one text. Give a list: overrides=[{value!r}].")
+        raise ConfigError(f"watch: {key}={value!r} is one text. Give a list: {key}=[{value!r}].")
     if not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
-        raise ConfigError(
-            f"watch: overrides={value!r} is not a list of texts. Give one, such as overrides=['ledger.project=resnet']."
-        )
+        raise ConfigError(f"watch: {key}={value!r} is not a list of texts. Give one, such as {key}={example}.")

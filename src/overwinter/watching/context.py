@@ -44,6 +44,7 @@ def watch(
     energy_json: str | Path | None = None,
     emissions_csv: str | Path | None = None,
     on_reading: Callable[[Run, Spent], object] | None = None,
+    track: Sequence[str] = (),
     overrides: Sequence[str] = (),
     log: Callable[[str], None] | None = None,
 ) -> Watching:
@@ -66,6 +67,7 @@ def watch(
         energy_json: A file for the figures, as a stage writes them; it is written however the run ends.
         emissions_csv: A file to which a row in CodeCarbon's format is appended, however the run ends.
         on_reading: A function that gets the run and its costs twice a second, in a thread, and at the end: for plots.
+        track: Where the curves go: `tensorboard`, `mlflow`, or a tracker of another package.
         overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
             grammar, such as `power=static` and `power.limit=150 W`.
         log: A function that shows one line to the user; by default, on standard error.
@@ -89,6 +91,7 @@ def watch(
             energy_json=energy_json,
             emissions_csv=emissions_csv,
             on_reading=on_reading,
+            track=track,
             overrides=overrides,
             log=_to_standard_error if log is None else log,
         )
@@ -170,7 +173,7 @@ def _watched(options: Options) -> Iterator[Run]:
         spent: Callable[[], Spent] | None = None
         try:
             run.guard = _admitted(ledger, run, execution)
-            with _signals_handled(run), metered(run, execution) as spent:
+            with _signals_handled(run), _tracked(run, execution.run_id, options), metered(run, execution) as spent:
                 yield run
         except BaseException as error:
             _finish(run, execution, _recorded(run, execution, spent), error)
@@ -226,6 +229,22 @@ def _admitted(ledger: Ledger, run: Run, execution: Execution) -> StageGuard:
     unknown = Forecast(stage=run.title, basis="unknown")
     admit(run.budget, stage=run.title, forecast=unknown, spent_run=spent, spent_stage=spent)
     return StageGuard(run.budget, stage=run.title, spent_run=spent, spent_stage=spent)
+
+
+@contextlib.contextmanager
+def _tracked(run: Run, run_id: str, options: Options) -> Iterator[None]:
+    """Send the run's figures to the trackers that were asked for; of none, load nothing."""
+    if not options.track:
+        yield
+        return
+    from overwinter.tracking import open_tracking
+
+    tracking = open_tracking(options.track, folder=run.state, run=run_id, log=run.log)
+    run.on_event = tracking
+    try:
+        yield
+    finally:
+        tracking.close()
 
 
 @contextlib.contextmanager

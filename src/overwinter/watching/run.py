@@ -32,6 +32,8 @@ class Run(Supervised):
         title: Its name, without the ledger's prefix.
         record: The content of energy.json, once the run has ended; None before.
         signal: The number of the signal that stopped it; None if none did.
+        state: The ledger's folder.
+        on_event: A function that gets the run's figures twice a second, as an event of `pipeline.events`; None: none.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Run(Supervised):
         self.record: EnergyRecord | None = None
         self.signal: int | None = None
         self.figures: dict[str, Any] = {}
-        self._checkpoint, self._log, self._state = checkpoint, log, state
+        self.state = state
+        self.on_event: Callable[[Mapping[str, Any]], None] | None = None
+        self._checkpoint, self._log = checkpoint, log
         self._reached, self._step_s = 0.0, 0.0
         self._on_reading = on_reading
 
@@ -145,7 +149,9 @@ class Run(Supervised):
         self._log(f"{self.title}: {text}")
 
     def follow(self, spent: Spent) -> None:
-        """Call the script's function for readings; one that fails is reported and not called again."""
+        """Pass a reading on to trackers and to the script's function; one that fails is not called again."""
+        if self.on_event is not None:
+            self.on_event(self._event())
         if self._on_reading is None:
             return
         try:
@@ -157,7 +163,7 @@ class Run(Supervised):
     def profile_place(self, folder: str) -> Path:
         """Return the file of this run's power profile in ``folder``, beside the ledger's folder."""
         kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.title)
-        return self._state.parent / folder / f"watch-{kept}.json"
+        return self.state.parent / folder / f"watch-{kept}.json"
 
     def workload(self) -> Mapping[str, Any]:
         """Return what determines a step, as far as it is known: the name."""
@@ -174,8 +180,19 @@ class Run(Supervised):
         waits = time.monotonic() - self.last_progress_s < patience_s
         again, self.signal = self.interrupted, number
         if again or not waits:
-            raise _end_by(number, f"{self.title} was interrupted; no checkpoint was saved")
+            raise _end_by(number, f"{self.title} was interrupted before its next step. {self.kept()}")
         self.interrupted = True
+
+    def kept(self) -> str:
+        """Return what is kept if the run is interrupted now, before its next step, and how to go on."""
+        if self._checkpoint is None:
+            return "It had saved nothing: the next run starts over."
+        return "No checkpoint was saved now: the next run resumes from an earlier one, if there is any."
+
+    def _on_going(self) -> str:
+        if self._checkpoint is None:
+            return "It has no checkpoint, so the next run starts over (watch(checkpoint=...) saves one)."
+        return "Its checkpoint is saved: run the script again to go on."
 
     def overspent(self, record: EnergyRecord) -> str | None:
         """Return what was exceeded by a run that ended by itself, without steps or in its last one; None if nothing."""
@@ -184,6 +201,12 @@ class Run(Supervised):
             if amount is not None and amount > limit.amount.value:
                 return f"it has spent {limit.quantity(amount)}, over {limit}"
         return None
+
+    def _event(self) -> dict[str, Any]:
+        done, total = self.position
+        numbers = {name: value for name, value in dict(self.figures).items() if isinstance(value, (int, float))}
+        event = {"event": "progress", "stage": self.title, "done": done, "total": total, "time_s": time.time()}
+        return {**event, "figures": numbers, **self._spent()}
 
     def _check_open(self) -> None:
         if self.record is not None:
@@ -207,11 +230,11 @@ class Run(Supervised):
         done, total = self.position
         of = "" if total is None else f" of {total:.10g}"
         what = f"{self.title} was interrupted at {done:.10g}{of}"
-        end = _end_by(self.signal, what)
+        end = _end_by(self.signal, f"{what}. {self._on_going()}")
         if (failure := self._save()) is not None:
             raise OverwinterError(_unsaved(what, failure)) from failure
         if isinstance(end, SystemExit):  # it has no text
-            self.log(f"ended by signal {self.signal} at {done:.10g}{of}")
+            self.log(f"ended by signal {self.signal} at {done:.10g}{of}. {self._on_going()}")
         raise end
 
     def _save(self) -> Exception | None:
