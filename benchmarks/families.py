@@ -5,6 +5,7 @@ a variant; a bundle, woken. A step goes through, or is refused in words, or fail
 outputs are from the dense model's is the task's divergence. docs/model-families.md is written from the result.
 
 python benchmarks/families.py [FAMILY ...]   # all by default; those named replace their rows in results/families.json
+python benchmarks/families.py --sparsify   # trains and sparsifies alone, and keeps the other steps' records
 """
 
 from __future__ import annotations
@@ -53,6 +54,15 @@ def walked(name: str, *, compiled: Sequence[str]) -> dict[str, Any]:
     return row(walk, time.perf_counter() - began)
 
 
+def sparsified(name: str, old: Mapping[str, Any]) -> dict[str, Any]:
+    """Train and sparsify one family, and return its row with the other steps as they were."""
+    with tempfile.TemporaryDirectory() as scratch:
+        walk = Walk(family=FAMILIES[name], folder=Path(scratch), quantizers=(), runtimes=())
+        walk.run()
+    steps = {**old["steps"], "sparsify": _brief(asdict(walk.steps["sparsify"]))}
+    return {**old, "steps": steps, "sparsified_again": True}
+
+
 def _print(name: str, found: Mapping[str, Any]) -> None:
     print(f"== {name}: {found['verdict']} ({found['duration_s']} s)")
     for step, became in found["steps"].items():
@@ -65,11 +75,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("families", nargs="*")
     parser.add_argument("--compile", action="store_true", help="build for torch-compile too, a minute for each variant")
+    parser.add_argument("--sparsify", action="store_true", help="train and sparsify alone, keep the other records")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = json.loads(RESULT.read_text(encoding="utf-8"))["families"] if RESULT.exists() else {}
     for name in arguments.families or FAMILIES:
-        rows[name] = walked(name, compiled=COMPILED if arguments.compile else ())
+        if arguments.sparsify:
+            rows[name] = sparsified(name, rows[name])
+        else:
+            rows[name] = walked(name, compiled=COMPILED if arguments.compile else ())
         _print(name, rows[name])
         ordered = {each: rows[each] for each in FAMILIES if each in rows}
         write_result("families", {"limits": LIMITS, "families": ordered})

@@ -24,13 +24,16 @@ that claims a variant, a bundle and its wake, in one process. {passed} of {count
 `benchmarks/families.py`.
 
 - *int8* counts the quantizers that made a variant, of {quantizers}: {names}.
-- *runtimes* are those that serve variants of it, from a bundle too.
+- *runtimes* are those that serve variants of it, from a bundle too.{again}
 - *divergence* is the largest of a served int8 variant from the dense model: the mean Kullback-Leibler divergence in
   nats, or for regression and forecasting the error over the spread of the values. The limit is {limits}.
 
 | family | task | dense | sparse | int8 | runtimes | divergence | |
 |---|---|---|---|---|---|---|---|
 """
+_AGAIN = """
+- *sparse* and what `sparsify` left alone are of a later version than *int8* and *runtimes*, whose variants are of
+  models that lost fewer channels."""
 
 
 def rendered(result: Mapping[str, Any]) -> str:
@@ -43,6 +46,7 @@ def rendered(result: Mapping[str, Any]) -> str:
         passed=sum(found["verdict"] == "passed" for found in families.values()),
         quantizers=len(methods),
         names=", ".join(f"`{method}`" for method in methods),
+        again=_AGAIN if any("sparsified_again" in found for found in families.values()) else "",
         limits=", ".join(f"{limit} {unit}" for unit, limit in result["limits"].items()),
     )
     return head + "".join(map(_line, families.values())) + "\n" + "\n".join(_notes(families)) + "\n"

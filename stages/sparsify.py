@@ -99,7 +99,7 @@ def make(
 ) -> Made:
     """Prune the dense model, and let what is kept recover."""
     model, sparsifier = load_dense(stage), settings.open()
-    hooks = prepare(stage, sparsifier, model, data, progress)
+    hooks = prepare(stage, sparsifier, model, data, task, progress)
     recover(stage, sparsifier, model, task)
     epochs = fine_tune(stage, model, task, (data.split("train"), data.split("validation")), hooks)
     return Made(model=model, sparsifier=sparsifier, epochs=epochs)
@@ -115,6 +115,7 @@ def prepare(
     sparsifier: ow.sparsity.Sparsifier,
     model: nn.Module,
     data: ow.data.Data,
+    task: ow.tasks.Task,
     progress: Progress,
 ) -> Sequence[ow.training.StepHook]:
     """Change ``model`` in place as far as can be done at once; return the hooks of the fine-tuning."""
@@ -123,7 +124,9 @@ def prepare(
         return sparsifier.prepare(model, data.split("train"))
     device = ow.runtime.computing_device(config.device)
     sparsifier.calibrate_with(
-        ow.sparsity.Calibration(seed=config.seed, leading=data.leading_tokens, device=device, progress=progress)
+        ow.sparsity.Calibration(
+            seed=config.seed, leading=data.leading_tokens, device=device, task=task, progress=progress
+        )
     )
     with ow.runtime.on_gpu(f"sparsify.method={config.sparsify.method}", device, remedy="set device=cpu"):
         return sparsifier.prepare(model, data.split("train"))
@@ -177,6 +180,8 @@ def fine_tune(
     for hook in hooks:
         if isinstance(hook, ow.sparsity.HeldMasks):
             hook.refuse_broken()
+    if fitted.compiling is not None:
+        stage.log(fitted.compiling)
     return fitted.epochs_run
 
 

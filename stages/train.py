@@ -100,6 +100,8 @@ def log_fit(stage: ow.pipeline.Stage, data: ow.data.Data, result: ow.training.Fi
         + (", resumed from a checkpoint" if result.resumed else "")
         + ("" if result.reached is None else f", the target {'' if result.reached else 'not '}reached")
     )
+    if result.compiling is not None:
+        stage.log(result.compiling)
     if result.last_return is not None:
         stage.log(
             f"stopped: {headline.title} gained {result.last_return:.3g} per kJ in the last two epochs, and "

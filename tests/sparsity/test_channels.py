@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError
 from overwinter.models import build_model, count_parameters, load_model, own_models, save_model
 from overwinter.signature import Signature
@@ -138,3 +139,13 @@ def test_a_channel_that_is_picked_by_its_number_is_not_taken_for_another(channel
     sparsifier = Channels(channels_config())
     sparsifier.prepare(Picking().eval(), train)
     assert "picks some of its channels by their numbers" in sparsifier.report(Picking()).left_alone["first"]
+
+
+def test_heads_of_torchs_own_attention_stay_with_the_reason(channels_config):
+    model = nn.Sequential(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), nn.Flatten(), nn.Linear(80, 2))
+    states = InMemory(torch.randn(8, 5, 16), torch.zeros(8, dtype=torch.int64))
+    sparsifier = Channels(channels_config())
+    sparsifier.prepare(model.eval(), Split(states))
+    left = sparsifier.report(model).left_alone
+    assert left["0.self_attn"].startswith("the heads of torch.nn.MultiheadAttention are together as wide as its input")
+    assert model[0].linear1.out_features == 16

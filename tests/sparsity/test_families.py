@@ -25,8 +25,8 @@ TEXTS, CLASSES, PICTURES = "ForCausalLM", "ForSequenceClassification", "ForImage
 FAMILIES = {
     "bert": (CLASSES, SMALL, TOKENS, 5),
     "llama": (TEXTS, SMALL | {"num_key_value_heads": 2}, TOKENS, 4),
-    "opt": (TEXTS, SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}, TOKENS, 2),
-    "gpt2": (TEXTS, {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64}, TOKENS, 0),
+    "opt": (TEXTS, SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}, TOKENS, 4),
+    "gpt2": (TEXTS, {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64}, TOKENS, 2),
     "vit": (PICTURES, SMALL | {"image_size": 32, "patch_size": 8}, IMAGES, 4),
     "convnext": (PICTURES, {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}, IMAGES, 4),
     "resnet": (PICTURES, {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"},

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.pages import keep_changes_on_disk
     from overwinter.models.pretrained_model import PretrainedModel
-    from overwinter.models.resizing import RESIZABLE_LAYERS, declare_sizes, replace_tensors, resize_layers
+    from overwinter.models.resizing import declare_sizes, is_resizable, replace_tensors, resize_layers
     from overwinter.models.returned_weights import refuse_returned_weights
     from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, drop_negative_zeros, is_finite, twin, unique_state
@@ -89,7 +89,6 @@ if TYPE_CHECKING:
     from overwinter.models.weights_file import read_weights, unpacked_bytes, write_weights
 
 __all__ = [
-    "RESIZABLE_LAYERS",
     "AwareLayer",
     "CausalLanguageModel",
     "Codes",
@@ -124,6 +123,7 @@ __all__ = [
     "is_conv1d",
     "is_finite",
     "is_given",
+    "is_resizable",
     "keep_changes_on_disk",
     "leading_tokens",
     "load_description",
@@ -169,7 +169,6 @@ _HOMES = {
     "IntegerLinear": "integer",
     "Positional": "adapting",
     "PretrainedModel": "pretrained_model",
-    "RESIZABLE_LAYERS": "resizing",
     "ShrinkingHook": "hooks",
     "StepHook": "hooks",
     "adapt": "adapting",
@@ -192,6 +191,7 @@ _HOMES = {
     "is_conv1d": "counting",
     "is_finite": "state",
     "is_given": "given",
+    "is_resizable": "resizing",
     "keep_changes_on_disk": "pages",
     "leading_tokens": "huggingface",
     "load_description": "description",

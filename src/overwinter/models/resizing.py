@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from overwinter.errors import IntegrityError
+from overwinter.models.counting import is_conv1d
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMALISATIONS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
-RESIZABLE_LAYERS = (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_TRANSPOSED, *_NORMALISATIONS)
-"""Layers whose sizes are those of their tensors."""
+_RESIZABLE = (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_TRANSPOSED, *_NORMALISATIONS)
+
+
+def is_resizable(layer: nn.Module) -> bool:
+    """Return whether a layer's sizes are those of its tensors."""
+    return isinstance(layer, _RESIZABLE) or is_conv1d(layer)
 
 
 def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -24,7 +30,7 @@ def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> No
     A parameter stays the object that it was, so that layers which share it, and its optimizer, have the new one too.
 
     Args:
-        layer: one of `RESIZABLE_LAYERS`; changed in place.
+        layer: `is_resizable`; changed in place.
         tensors: name (``weight``, ``bias``, ``running_mean``, ...) -> its new value.
     """
     for name, tensor in tensors.items():
@@ -55,7 +61,7 @@ def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None
             shape = shapes.get(full_name, tensor.shape)
             if list(shape) == list(tensor.shape):
                 continue
-            if not isinstance(module, RESIZABLE_LAYERS) or len(shape) != tensor.dim():
+            if not is_resizable(module) or len(shape) != tensor.dim():
                 raise IntegrityError(
                     f"The saved tensor {full_name} has the shape {list(shape)}, the rebuilt model "
                     f"{list(tensor.shape)}. Was the model's code changed after it was saved? Train it again."
@@ -69,17 +75,26 @@ def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None
 def declare_sizes(model: nn.Module) -> None:
     """Update, in place, the declared sizes of all layers, also of those that share a resized parameter."""
     for module in model.modules():
-        if isinstance(module, RESIZABLE_LAYERS):
+        if is_resizable(module):
             _declare_sizes(module)
+        elif type(module).__name__ == "OPTAttention":
+            _declare_heads(module)
 
 
 def _own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
 
 
-def _declare_sizes(layer: nn.Module) -> None:
+def _declare_heads(attention: Any) -> None:
+    """Update the number of heads into which transformers' attention of OPT splits its queries."""
+    attention.num_heads = attention.q_proj.weight.shape[0] // attention.head_dim
+
+
+def _declare_sizes(layer: Any) -> None:
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
+    elif is_conv1d(layer):
+        layer.nx, layer.nf = layer.weight.shape
     elif isinstance(layer, _CONVOLUTIONS):
         depthwise, made_of_each = layer.groups == layer.in_channels > 1, layer.out_channels // layer.groups
         layer.out_channels = layer.weight.shape[0]

@@ -42,6 +42,7 @@ def choose_cuts(
     amount_of: str,
     ratio: str,
     multiple_of: int,
+    scores: Sequence[torch.Tensor] | None = None,
     key: str = "sparsify",
 ) -> list[Cut]:
     """Return what to remove from each group, the least important channels first; at least one of each stays.
@@ -55,18 +56,19 @@ def choose_cuts(
         ratio: ``uniform`` takes the same share of every group; ``global`` ranks all channels together, each against
             the mean of its group.
         multiple_of: the number of channels that stay is a multiple of it where it was one.
+        scores: of each group, how important its channels are, (channels,); None: by the norms of their weights.
         key: of these settings, for messages.
 
     Raises:
         ConfigError: all that can be removed does not take the share of the FLOPs.
     """
-    scores = [channel_importance(model, group) for group in groups]
-    kept = _kept(groups, scores, ratio, multiple_of)
+    ranks = [channel_importance(model, group) for group in groups] if scores is None else scores
+    kept = _kept(groups, ranks, ratio, multiple_of)
 
     def cuts(share: float) -> list[Cut]:
         return [
             Cut(group=group, keep=score.topk(count).indices.sort().values)
-            for group, score, count in zip(groups, scores, kept(share), strict=True)
+            for group, score, count in zip(groups, ranks, kept(share), strict=True)
         ]
 
     if amount_of == "channels":

@@ -13,10 +13,12 @@ from overwinter.inputs import TensorInputs
 from overwinter.models import CausalLanguageModel, StepHook, copy_module, other_weights
 from overwinter.sparsity.channel_amounts import choose_cuts, flops_per_sample
 from overwinter.sparsity.dependencies import HEADS, ChannelGroup, Place, find_channel_groups
+from overwinter.sparsity.protocol import Calibration
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
 from overwinter.sparsity.settings import ChannelsConfig
 from overwinter.sparsity.surgery import Cut, remove_channels, silence_channels
+from overwinter.sparsity.taylor import taylor_importance
 
 _EXAMPLES = 4
 # Summing fewer terms in another order changes the last bits; relative to the largest output.
@@ -33,19 +35,24 @@ class Channels:
         self._before: dict[str, int] = {}
         self._left_alone: dict[str, str] = {}
         self._flops: tuple[int, int] | None = None
+        self._calibration = Calibration()
+
+    def calibrate_with(self, calibration: Calibration) -> None:
+        """Take in the task whose loss says what channels are worth, and the seed of the samples."""
+        self._calibration = calibration
 
     def prepare(self, model: nn.Module, train: Split) -> Sequence[StepHook]:
         """Remove channels from ``model`` in place; nothing is left to do while it is fine-tuned."""
         examples, _ = train.first(_EXAMPLES)
         dense = flops_per_sample(model, examples)
         groups = working_groups(model, self._chosen(model, examples), examples, self._left_alone)
-        cuts = self._cuts(model, groups, examples)
+        cuts = self._cuts(model, groups, examples, train)
         if not _declarable(model, cuts):
             heads = [group for group in groups if group.kind == HEADS]
             unnamed = {name: _UNNAMED for group in heads for name in group.producers}
             self._left_alone.update(unnamed)
             groups = [group for group in groups if group.kind != HEADS]
-            cuts = self._cuts(model, groups, examples)
+            cuts = self._cuts(model, groups, examples, train)
         self._made = {place.layer: place for group in groups for place in group.places if place.is_made}
         self._before = self._counted(model)
         refuse_wrong(model, cuts, examples)
@@ -71,7 +78,9 @@ class Channels:
             left_alone=dict(sorted(self._left_alone.items())),
         )
 
-    def _cuts(self, model: nn.Module, groups: Sequence[ChannelGroup], examples: TensorInputs) -> list[Cut]:
+    def _cuts(
+        self, model: nn.Module, groups: Sequence[ChannelGroup], examples: TensorInputs, train: Split
+    ) -> list[Cut]:
         config = self._config
         return choose_cuts(
             model,
@@ -81,6 +90,18 @@ class Channels:
             amount_of=config.amount_of,
             ratio=config.ratio,
             multiple_of=config.multiple_of,
+            scores=self._scores(model, groups, train),
+        )
+
+    def _scores(self, model: nn.Module, groups: Sequence[ChannelGroup], train: Split) -> Sequence[torch.Tensor] | None:
+        """Return how important the channels of each group are; None: as their weights' norms say."""
+        if self._config.importance == "magnitude":
+            return None
+        given = self._calibration
+        if given.task is None:
+            raise OverwinterError("sparsify.importance=taylor needs the task. Call calibrate_with() before prepare().")
+        return taylor_importance(
+            model, groups, train, given.task, samples=self._config.calibration_samples, seed=given.seed
         )
 
     def _counted(self, model: nn.Module) -> dict[str, int]:
@@ -90,7 +111,9 @@ class Channels:
     def _chosen(self, model: nn.Module, examples: TensorInputs) -> list[ChannelGroup]:
         """Return the groups that the settings allow; why the others stay is noted."""
         groups, left_alone = find_channel_groups(model, examples)
-        self._left_alone = other_weights(model) | left_alone
+        found = {name for group in groups for name in group.producers}
+        others = {name: why for name, why in other_weights(model).items() if name not in found}
+        self._left_alone = others | left_alone
         names = [name for group in groups for name in group.producers]
         left_out = skipped([*names, *self._left_alone], self._config.skip)
         self._left_alone.update(dict.fromkeys(left_out, SKIPPED))

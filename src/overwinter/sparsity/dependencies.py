@@ -17,13 +17,15 @@ import torch
 from torch import nn
 
 from overwinter.inputs import TensorInputs
-from overwinter.models import computed_weights, copy_module
+from overwinter.models import computed_weights, copy_module, is_conv1d
 from overwinter.sparsity.operators import RULES, unknown
 from overwinter.sparsity.tracing import MAKES, TAKES, Marks, trace
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CHANNELS, NEURONS, HEADS = "channels", "neurons", "heads"
 """What is removed: outputs of convolutions, of Linear layers, or what attention treats as a head."""
+
+_MULTI_HEAD = "the heads of torch.nn.MultiheadAttention are together as wide as its input, so none of them can go"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +87,11 @@ def find_channel_groups(model: nn.Module, examples: TensorInputs) -> tuple[list[
         model: in evaluation mode; not changed.
         examples: real samples (batch, ...), on the model's device.
     """
-    producers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, *_CONVOLUTIONS))]
+    producers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, *_CONVOLUTIONS)) or is_conv1d(module)
+    ]
     marks = Marks()
     for training in (False, True):
         trouble = _traced(model, examples, marks, training=training)
@@ -105,7 +111,8 @@ def find_channel_groups(model: nn.Module, examples: TensorInputs) -> tuple[list[
         for name in producers
         if name not in found
     }
-    return groups, left_alone
+    whole = (name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention))
+    return groups, left_alone | dict.fromkeys(whole, _MULTI_HEAD)
 
 
 def _traced(model: nn.Module, examples: TensorInputs, marks: Marks, *, training: bool) -> str | None:

@@ -13,10 +13,24 @@ from overwinter.sparsity.tracing import FOLLOWS, MAKES, TAKES, Call, Rule, Trace
 def linear(met: Tracer, call: Call) -> None:
     """Take features in along the weight's second dimension, make others along its first."""
     tensor, weight, bias = (call.argument(place, name) for place, name in enumerate(("input", "weight", "bias")))
-    name, output, last = met.leaf(weight), call.outputs[0], tensor.dim() - 1
-    if name is None:
+    if met.leaf(weight) is None:
         return _refuse(met, call, f"{call.where} cannot be cut: its weight is computed from other tensors")
-    made, taken = (met.mark(name, side, weight.size(side), role) for side, role in enumerate((MAKES, TAKES)))
+    return _features(met, call, tensor, weight, bias, made_along=0)
+
+
+def addmm(met: Tracer, call: Call) -> None:
+    """Take features in along the weight's first dimension, make others along its second, as `Conv1D` does."""
+    bias, tensor, weight = (call.argument(place, name) for place, name in enumerate(("input", "mat1", "mat2")))
+    if met.leaf(weight) is None:
+        return _refuse(met, call, f"its output goes through {call}, which mixes its channels")
+    return _features(met, call, tensor, weight, bias, made_along=1)
+
+
+def _features(met: Tracer, call: Call, tensor: Any, weight: Any, bias: Any, *, made_along: int) -> None:
+    """Take the features of a tensor's last dimension in, and make others."""
+    name, output, last = str(met.leaf(weight)), call.outputs[0], tensor.dim() - 1
+    made = met.mark(name, made_along, weight.size(made_along), MAKES)
+    taken = met.mark(name, 1 - made_along, weight.size(1 - made_along), TAKES)
     labels = met.labels(tensor)
     if labels is not None and last in varying(labels) and len(varying(labels)) > 1:
         kept = met.couplings.collapse(labels, [last], "")  # the same layer for each head
@@ -133,6 +147,7 @@ def _refuse(met: Tracer, call: Call, reason: str) -> None:
 
 LAYER_RULES: dict[str, Rule] = {
     "linear": linear,
+    "addmm": addmm,
     **{f"conv{size}d": convolution for size in (1, 2, 3)},
     **{f"conv_transpose{size}d": convolution for size in (1, 2, 3)},
     "batch_norm": batch_norm,

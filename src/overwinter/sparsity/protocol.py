@@ -23,12 +23,14 @@ class Calibration:
         seed: of the drawing of samples, and of text that the model writes.
         leading: tokens that every text begins with, such as Gemma's ``<bos>``.
         device: that computes: `cpu`, `cuda` or `cuda:N`.
+        task: has the loss, for gradients.
         progress: called with the work done and the total; it may raise to stop the work.
     """
 
     seed: int = 0
     leading: Sequence[int] = ()
     device: str = "cpu"
+    task: Task | None = None
     progress: Progress = silent
 
 

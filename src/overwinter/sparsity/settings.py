@@ -135,7 +135,7 @@ class MagnitudeConfig(FineTunedSparsifyConfig):
 
 @dataclass
 class ChannelsConfig(FineTunedSparsifyConfig):
-    """Channels, heads and hidden units physically removed, by the norm of their weights, so that a CPU gains too."""
+    """Channels, heads and hidden units physically removed, the least important first, so that a CPU gains too."""
 
     amount: float = setting("share of what amount_of names, 0 to below 1", at_least=0, below=1)
     amount_of: str = setting(
@@ -148,6 +148,12 @@ class ChannelsConfig(FineTunedSparsifyConfig):
         choices=("uniform", "global"),
         default="uniform",
     )
+    importance: str = setting(
+        "of a channel: magnitude, the norms of its weights; taylor, how the loss would change without it, by gradients",
+        choices=("magnitude", "taylor"),
+        default="magnitude",
+    )
+    calibration_samples: int = setting("training samples from which taylor takes gradients", at_least=1, default=256)
     structures: list[str] = setting(
         "what goes: channels of convolutions, heads of attention, neurons (hidden units) of linear layers",
         choices=("channels", "heads", "neurons"),

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from overwinter.inputs import TensorInputs
-from overwinter.models import RESIZABLE_LAYERS
+from overwinter.models import is_resizable
 from overwinter.sparsity.couplings import Couplings, Labels, compact
 
 MAKES, TAKES, FOLLOWS = "makes", "takes", "follows"
@@ -171,7 +171,7 @@ class Tracer(TorchFunctionMode):
         if key not in self.marks.labels:
             self.marks.labels[key] = self.couplings.fresh(count)
             owner = self._model.get_submodule(name.rpartition(".")[0])
-            if not isinstance(owner, RESIZABLE_LAYERS):
+            if not is_resizable(owner):
                 self.marks.whole[name] = f"the size of {name}, a parameter of {type(owner).__name__}, stays"
         self.marks.roles.setdefault(key, set()).add(role)
         return self.marks.labels[key]

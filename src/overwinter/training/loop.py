@@ -25,6 +25,7 @@ from overwinter.models import ShrinkingHook, StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
 from overwinter.training.checkpoints import Checkpoints
+from overwinter.training.compiling import Compiling
 from overwinter.training.device import fast_layout, laid_out, pick_layout
 from overwinter.training.evaluation import Score, evaluate
 from overwinter.training.losses import Loss, TaskLoss
@@ -139,6 +140,7 @@ class _Fit:
         self.layout = pick_layout(model, self.validation.first(_TRIED)[0])
         if self.layout is fast_layout:
             laid_out(model)
+        self.compiling = Compiling(model, settings.compile)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else TaskLoss(task)
         self.target = read_target(settings.to, task)
@@ -186,14 +188,14 @@ class _Fit:
             yield batch
 
     def _step(self, inputs: Any, targets: torch.Tensor) -> None:
-        state, step = self.state, self.state.step + 1
+        state, step, began = self.state, self.state.step + 1, time.perf_counter()
         state.model.train()
         for module in self.frozen:
             module.eval()
         self.schedule.before_step(step)
         with autocast(self.device, self.settings.precision):
             arranged = self.layout(inputs)
-            loss = self.loss(state.model(arranged), targets, arranged)
+            loss = self._loss_of(arranged, targets)
         value = self._finite(float(loss.detach()), step)
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -205,6 +207,13 @@ class _Fit:
             hook.after_step(step, self.total)
         self.schedule.after_step()
         state.took_step(value)
+        self.compiling.took_step(arranged, time.perf_counter() - began)
+
+    def _loss_of(self, inputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        def compute(model: Callable[[Any], torch.Tensor]) -> torch.Tensor:
+            return self.loss(model(inputs), targets, inputs)
+
+        return compute(self.compiling.model_for(inputs, self.total - self.state.step, compute))
 
     def _steps_in_epoch(self) -> int:
         return (self.state.step - 1) % len(self.batches) + 1
@@ -306,5 +315,6 @@ class _Fit:
             steps=state.step,
             resumed=resumed,
             reached=None if self.target is None else state.reached,
+            compiling=self.compiling.verdict or None,
             last_return=None if state.step >= self.total else self._poor_return(),
         )

@@ -40,6 +40,7 @@ class FitResult:
         steps: how many optimizer steps, also before an interruption.
         resumed: whether the fit went on from a checkpoint.
         reached: whether its target was reached; None: it had none.
+        compiling: whether it was compiled, and why; None: it was not to be.
         last_return: gain of the headline measure per kilojoule for which it was stopped; None: it was not.
     """
 
@@ -51,4 +52,5 @@ class FitResult:
     steps: int
     resumed: bool
     reached: bool | None = None
+    compiling: str | None = None
     last_return: float | None = None

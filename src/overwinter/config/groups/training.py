@@ -55,6 +55,11 @@ class FitConfig:
     keep_freed_memory: bool = setting(
         "keep up to 1 GB of freed memory for the next step, which saves the kernel's clearing of pages", default=False
     )
+    compile: str = setting(
+        "torch.compile: never, always, or auto: where it is estimated to repay until the end, and is checked to",
+        choices=("never", "auto", "always"),
+        default="never",
+    )
     to: dict[str, float] | None = setting(
         "stop as soon as the validation split reaches it: {accuracy: 0.91}; null: train all epochs", default=None
     )
@@ -125,6 +130,11 @@ class TrainConfig(FitConfig):
             "muon_learning_rate": self.muon_learning_rate,
             "whitening_samples": self.whitening_samples or None,
         }
+        if self.shrink is not None and self.compile != "never":
+            raise ConfigError(
+                f"{key}.shrink removes channels, and {key}.compile={self.compile} would compile anew each time. "
+                f"Set {key}.compile=never."
+            )
         for name in (name for name, other in others.items() if self.shrink is not None and other is not None):
             raise ConfigError(f"{key}.shrink removes channels for which {key}.{name} keeps a tensor. Set only one.")
 
