@@ -12,15 +12,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import pytest
 from torch import nn
 
 from overwinter.config import Project, find_project, load_config
 from overwinter.config.groups import StageSpec
+from overwinter.data.local_files import remote_versions
 from overwinter.energy.claim import Claim
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.files import write_json
 from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
+from overwinter.pipeline.render import DATA_OUT
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.pipeline.supervising import signals_handled
 from overwinter.power.control.pausing import Pause, PausedError
@@ -71,6 +75,20 @@ def test_between_two_steps_an_interrupt_says_what_is_kept(stage: Stage, tmp_path
     stage.checkpoints.mkdir()
     (stage.checkpoints / "model.pt").touch()
     assert stage.kept().startswith("Its last checkpoint is kept: the next run resumes from there")
+
+
+def test_data_at_an_address_that_changed_since_the_check_is_refused(tmp_path: Path):
+    files = fsspec.filesystem("memory")
+    files.pipe("/stage/a.csv", b"1")
+    config = load_config(find_project(_ROOT))
+    config.data["root"] = "memory://stage"
+    project = Project(root=tmp_path, configs=_ROOT / "configs", config_name="config")
+    call = Invocation(stage="train", project=project, config=config, folder=tmp_path / "train", scratch=False)
+    write_json(tmp_path / DATA_OUT, remote_versions(config.data))
+    assert list(Stage(call).lineage()["data"]) == ["memory://stage"]
+    files.pipe("/stage/a.csv", b"2")
+    with pytest.raises(IntegrityError, match="memory://stage changed since the check"):
+        Stage(call)
 
 
 @pytest.fixture
