@@ -90,7 +90,8 @@ def test_what_a_web_server_refuses_is_said(http, code, said):
     [
         ("memory://none", r"data\.root='memory://none' does not exist"),
         ("nothing://x", "no driver is known"),
-        ("https://me:secret@host/x.csv", "data.root has a password in its address"),
+        ("https://me:secret@host/x.csv", "data.root has a password or a signature in its address"),
+        ("https://host/x.csv?X-Amz-Signature=secret", "data.root has a password or a signature in its address"),
     ],
 )
 def test_what_cannot_be_listed_is_said(place, said):

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 from overwinter.files import digest
@@ -26,6 +26,7 @@ _MARKS = (
 _DENIED = ("Credentials", "ClientAuthentication", "Token")  # in the names of drivers' exceptions, which share no base
 _DENIED_STATUS, _ABSENT_STATUS = (401, 403), 404
 _NO_BUCKET = "NoSuchBucket"
+_SIGNED = {"x-amz-signature", "x-goog-signature", "signature", "sig"}  # in the query of a presigned address
 
 
 def is_remote(place: str) -> bool:
@@ -184,8 +185,9 @@ def _target(folder: Path, name: str, place: str, key: str) -> Path:
 
 
 def _refuse_secrets(place: str, key: str) -> None:
-    if is_remote(place) and urlsplit(place).password is not None:
+    parts = urlsplit(place) if is_remote(place) else None
+    if parts is not None and (parts.password is not None or _SIGNED & parse_qs(parts.query.lower()).keys()):
         raise ConfigError(
-            f"{key} has a password in its address, which params.yaml would show. Give it to the driver in the "
-            "environment or in its own file."
+            f"{key} has a password or a signature in its address, which params.yaml would show. Give it to the driver "
+            "in the environment or in its own file."
         )
