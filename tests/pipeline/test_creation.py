@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import yaml
 
@@ -100,6 +102,23 @@ def test_the_data_that_is_written_splits_the_scripts_data_set(wrapped, monkeypat
     parts = {name: data.split(name) for name in ("train", "validation", "test")}
     assert {name: len(part) for name, part in parts.items()} == {"train": 70, "validation": 15, "test": 15}
     assert len({index for part in parts.values() for index in part.indices}) == 100
+
+
+def test_names_and_folders_that_the_script_knows_are_not_asked_for(wrapped, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    named = SCRIPT.replace("Squares(count=100)", "Squares(count=100, folder='photos')")
+    named = named.replace("count, size=4):", "count, folder, size=4):\n        self.classes = [folder]")
+    folder, to_edit = wrapped(named.replace("squares", "photos"))
+    assert to_edit == ()
+    arguments = yaml.safe_load((folder / "configs" / "data" / "squares.yaml").read_text())
+    assert arguments["folder"] == str(tmp_path / "photos")
+    monkeypatch.syspath_prepend(str(folder))
+    for name in ("squares", "squares_data"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    from squares_data import Data
+
+    del arguments["_target_"]
+    assert Data(**arguments).labels == (str(tmp_path / "photos"),)
 
 
 def test_what_is_left_to_do_is_told(wrapped):

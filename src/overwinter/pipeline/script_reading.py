@@ -40,11 +40,13 @@ class Found:
         name: As the script calls it, such as `Net` or `datasets.ImageFolder`.
         arguments: Name -> a plain value, or `REQUIRED` where the script computes it.
         own: Whether the script defines it.
+        names_classes: Whether it is a data set that knows the names of its classes, as `classes`.
     """
 
     name: str
     arguments: Mapping[str, Any]
     own: bool
+    names_classes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +116,19 @@ def _data_set(tree: ast.Module) -> Found | None:
     made = [call for call in _calls(tree) if _last(call.func) in own]
     if own:
         name = _last(made[0].func) if made else next(iter(own))
-        return Found(name=name, arguments=_arguments(own[name], made[0] if made else None), own=True)
+        arguments = _arguments(own[name], made[0] if made else None)
+        return Found(name=name, arguments=arguments, own=True, names_classes=_sets_classes(own[name]))
     ready = [call for call in _calls(tree) if _last(call.func) in _READY_DATA_SETS]
     if not ready:
         return None
     root = _value(ready[0].args[0]) if ready[0].args else REQUIRED
-    return Found(name=ast.unparse(ready[0].func), arguments={"root": root}, own=False)
+    return Found(name=ast.unparse(ready[0].func), arguments={"root": root}, own=False, names_classes=True)
+
+
+def _sets_classes(defined: ast.ClassDef) -> bool:
+    """Whether a class sets `self.classes`."""
+    stored = (node for node in ast.walk(defined) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    return any(node.attr == "classes" for node in stored)
 
 
 def _arguments(defined: ast.ClassDef, made: ast.Call | None) -> dict[str, Any]:

@@ -35,27 +35,36 @@ class Data:
     """Splits by chance, with a seed of their own, so that a test sample stays a test sample.
 
     Args:
-        labels: The classes' names in order, or the names of the numbers that the model gives.
+        labels: The classes' names in order, or the names of the numbers that the model gives; null: those that the
+            data set itself has, as `classes`.
         split_seed: The seed of the splits.
         arguments: The data set's own.
     """
 
     preprocessing: dict[str, Any] = {{}}  # what a server has to do to raw inputs: {{"mean": [0.5], "std": [0.25]}}, ...
 
-    def __init__(self, *, labels: list[str], split_seed: int, **arguments: Any) -> None:
-        self.labels, self._split_seed, self._arguments = tuple(labels), split_seed, arguments
+    def __init__(self, *, labels: list[str] | None, split_seed: int, **arguments: Any) -> None:
+        self._labels, self._split_seed, self._arguments = labels, split_seed, arguments
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return tuple(self._data_set.classes if self._labels is None else self._labels)
+
+    @cached_property
+    def _data_set(self) -> Any:
+        return {made}
 
     @cached_property
     def _parts(self) -> list[Any]:
-        data_set = {made}
         chance = torch.Generator().manual_seed(self._split_seed)
-        return torch.utils.data.random_split(data_set, [0.7, 0.15, 0.15], chance)
+        return torch.utils.data.random_split(self._data_set, [0.7, 0.15, 0.15], chance)
 
     def split(self, name: str) -> Any:
         """Return the map-style data set of `train`, `validation` or `test`: pairs of an input and a target."""
         return self._parts[("train", "validation", "test").index(name)]
 '''
-_NO_DATA_SET = "None  # make your data set here, of self._arguments: pairs of an input tensor and a target"
+_NO_DATA_SET = "...  # make your data set here, of self._arguments: pairs of an input tensor and a target"
 _NO_TRANSFORM = "transform=torchvision.transforms.ToTensor()"
 
 
@@ -89,7 +98,9 @@ def wrap_script(folder: Path, path: Path, script: Script) -> Wrapped:
     shutil.copyfile(path, folder / f"{module}.py")
     write_text(folder / f"{data_module}.py", _data_code(script))
     model = {"_target_": f"{module}.{script.model.name}", **script.model.arguments}
-    data = {"_target_": f"{data_module}.Data", "labels": REQUIRED, "split_seed": 0, **_data_arguments(script.data_set)}
+    known = script.data_set is not None and script.data_set.names_classes
+    data = {"_target_": f"{data_module}.Data", "labels": None if known else REQUIRED, "split_seed": 0}
+    data |= _data_arguments(script.data_set, path.absolute().parent)
     _write_option(folder, "model", module, f"The model of {module}.py.", model)
     _write_option(folder, "data", module, f"The data set of {module}.py, split by {data_module}.py.", data)
     _choose(folder / "configs" / "config.yaml", module, data_module, task)
@@ -113,8 +124,15 @@ def _data_code(script: Script) -> str:
     )
 
 
-def _data_arguments(found: Found | None) -> Mapping[str, Any]:
-    return {} if found is None else found.arguments
+def _data_arguments(found: Found | None, folder: Path) -> Mapping[str, Any]:
+    """Return the data set's arguments; a path beside the script, in ``folder``, becomes absolute."""
+    arguments = {} if found is None else found.arguments
+    return {name: _path_or_value(value, folder) for name, value in arguments.items()}
+
+
+def _path_or_value(value: Any, folder: Path) -> Any:
+    is_there = isinstance(value, str) and value not in ("", REQUIRED) and (folder / value).exists()
+    return str(folder / value) if is_there else value
 
 
 def _write_option(folder: Path, group: str, name: str, about: str, values: Mapping[str, Any]) -> None:
@@ -147,7 +165,7 @@ def _left_to_edit(script: Script, options: Mapping[str, Mapping[str, Any]], data
         if value == REQUIRED
     ]
     if script.data_set is None:
-        left.append(f"{data_module}.py: make your data set in _parts")
+        left.append(f"{data_module}.py: make your data set in _data_set")
     if script.task is None:
         left.append(f"configs/config.yaml: task is {_DEFAULT_TASK}; choose another if the model is for something else")
     if script.runs_on_import:

@@ -12,6 +12,8 @@ from typing import Any
 from overwinter.ledger import Spent, Total
 from overwinter.report.summary import StageSummary
 
+_RATES_PER_DAY = (1e3, 1e5, 1e7)  # of a tool in a team, of a site, of a busy service
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -204,6 +206,23 @@ class Responses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaybackAt:
+    """Payback at one rate of responses.
+
+    Attributes:
+        responses_per_day: The rate.
+        days: Days until break-even.
+        days_at_worst: The same at the far ends of the intervals; None: never.
+        first_year_j: Joules saved in the first year, less those of compressing; negative: not earned back by then.
+    """
+
+    responses_per_day: float
+    days: float
+    days_at_worst: float | None
+    first_year_j: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Payback:
     """After how many responses the joules spent on compressing are earned back.
 
@@ -220,6 +239,23 @@ class Payback:
     responses: float | None
     responses_at_worst: float | None
     responses_per_day: float | None
+
+    @property
+    def table(self) -> tuple[PaybackAt, ...]:
+        """Return payback at some usual rates and at the expected one; empty if it is never reached."""
+        if not self.responses:
+            return ()
+        rates = sorted({*_RATES_PER_DAY, *([self.responses_per_day] if self.responses_per_day else [])})
+        saved_j = self.spent_j / self.responses
+        return tuple(
+            PaybackAt(
+                responses_per_day=rate,
+                days=self.responses / rate,
+                days_at_worst=None if self.responses_at_worst is None else self.responses_at_worst / rate,
+                first_year_j=365 * rate * saved_j - self.spent_j,
+            )
+            for rate in rates
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

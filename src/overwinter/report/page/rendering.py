@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"`([^`]+)`")
 _WIDE, _NARROW = 820, 328  # of charts, in pixels: for a screen and for a phone
+_DAYS_PER_YEAR, _S_PER_DAY, _LEAST_DAYS = 365.0, 86400.0, 2.0
 _FILE_WIDTH = 820
 
 
@@ -103,6 +104,13 @@ def _grams(value: float) -> str:
     return format_si(value, "gCO2e")
 
 
+def _days(days: float) -> str:
+    """Return a number of days in years, days or hours."""
+    if days >= 2 * _DAYS_PER_YEAR:
+        return f"{days / _DAYS_PER_YEAR:.2g} years"
+    return f"{days:.0f} days" if days >= _LEAST_DAYS else format_duration(days * _S_PER_DAY)
+
+
 def _share(value: float) -> str:
     """Return a share in per cent, with more digits near 0 and 100 %."""
     percent = 100 * value
@@ -133,6 +141,7 @@ FORMATS: dict[str, Any] = {
     "measure": _measure,
     "amount": amount,
     "duration": format_duration,
+    "days": _days,
     "bytes": format_bytes,
 }
 """What makes a figure text, by the name that templates and the page's `data-format` use."""
