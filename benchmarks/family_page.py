@@ -33,7 +33,7 @@ that claims a variant, a bundle and its wake, in one process. {passed} of {count
 """
 _AGAIN = """
 - *sparse* and what `sparsify` left alone are of a later version than *int8* and *runtimes*, whose variants are of
-  models that lost fewer channels."""
+  models that lost fewer channels; those of {old} are of the earlier one, too."""
 
 
 def rendered(result: Mapping[str, Any]) -> str:
@@ -46,10 +46,15 @@ def rendered(result: Mapping[str, Any]) -> str:
         passed=sum(found["verdict"] == "passed" for found in families.values()),
         quantizers=len(methods),
         names=", ".join(f"`{method}`" for method in methods),
-        again=_AGAIN if any("sparsified_again" in found for found in families.values()) else "",
+        again=_again(families),
         limits=", ".join(f"{limit} {unit}" for unit, limit in result["limits"].items()),
     )
     return head + "".join(map(_line, families.values())) + "\n" + "\n".join(_notes(families)) + "\n"
+
+
+def _again(families: Mapping[str, Any]) -> str:
+    old = [found["title"] for found in families.values() if "sparsified_again" not in found]
+    return _AGAIN.format(old=", ".join(old)) if 0 < len(old) < len(families) else ""
 
 
 def _line(found: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from overwinter.metrics import ModelMetrics
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from overwinter.config.groups import TrainConfig
     from overwinter.signature import Signature
 
 
@@ -48,6 +49,8 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
     config = stage.config
     frozen = whitened(stage, data, model)
     adapters = ow.training.add_adapters(model, config.train, data.split("train").first(1)[0], seed=config.seed)
+    loss = distillation(stage, data)
+    settings = batch_sized(stage, data, model, loss)
     awareness = ow.training.make_aware(model, config.train)
     sparse = ow.sparsity.start_sparse(model, config.train, seed=config.seed)
     shrinking = shrinking_hooks(stage, model, data.split("train"))
@@ -55,7 +58,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         model,
         data.split("train"),
         data.split("validation"),
-        config.train,
+        settings,
         task=data.task,
         seed=config.seed,
         device=ow.training.pick_device(config.device),
@@ -63,7 +66,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         trusted=config.trusted_targets,
         hooks=[*awareness.hooks, *sparse.hooks, *shrinking],
         frozen=frozen,
-        loss=distillation(stage, data),
+        loss=loss,
         checkpoints=stage.checkpoints,
         spent_j=stage.spent_j,
         progress=stage.progress,
@@ -87,8 +90,30 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         aware=awareness.finish(),
         trained_parameters=adapters.trained,
         flops=sparse.count_flops(
-            result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=config.train.batch_size
+            result.model, data.split("train").singles(1)[0], steps=result.steps, batch_size=settings.batch_size
         ),
+    )
+
+
+def batch_sized(
+    stage: ow.pipeline.Stage, data: ow.data.Data, model: Module, loss: ow.training.Loss | None
+) -> TrainConfig:
+    """Return the settings of the training, with the cheapest of its batch sizes if it names several."""
+    config = stage.config
+    return ow.training.choose_batch_size(
+        model,
+        data.split("train"),
+        data.split("validation"),
+        config.train,
+        energy_j=lambda: stage.meter.read().energy_j,
+        log=stage.log,
+        checkpoints=stage.checkpoints,
+        task=data.task,
+        seed=config.seed,
+        device=ow.training.pick_device(config.device),
+        threads=config.threads,
+        trusted=config.trusted_targets,
+        loss=loss,
     )
 
 

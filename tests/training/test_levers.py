@@ -23,6 +23,11 @@ def test_all_of_them_reach_a_target(tmp_path):
     assert torch.equal(weight[0], -weight[1])
 
 
+def test_the_batch_size_is_taken_from_those_that_are_listed(tmp_path):
+    stage = run(tmp_path, *QUICK, "train.batch_sizes=[64, 256]", "train.epochs=4")
+    assert any("needs the fewest joules per sample (64: " in line for line in stage.lines)
+
+
 def test_a_missed_target_is_in_the_metrics(tmp_path):
     stage = run(tmp_path, *QUICK, "train.to={accuracy: 0.999}", "train.batch_size=128", "train.epochs=1")
     assert stage.metrics["reached"] is False

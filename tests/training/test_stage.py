@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,6 +75,10 @@ class Stage:
 
     def spent_j(self):
         return 0.0
+
+    @property
+    def meter(self):
+        return SimpleNamespace(read=lambda: SimpleNamespace(energy_j=time.process_time()))
 
     def log(self, text):
         self.lines += text.splitlines()

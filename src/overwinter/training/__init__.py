@@ -8,6 +8,7 @@
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
 - `add_adapters` freezes a model and trains low-rank adapters beside its layers (see `lora`).
+- `choose_batch_size` takes, of the batch sizes that are listed, the one with the fewest joules per sample.
 - `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
   taken as it is.
 - `whiten_first_convolution` saves the first epochs what every first layer learns.
@@ -22,6 +23,7 @@ from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from overwinter.models import StepHook
+    from overwinter.training.batch_size import choose_batch_size
     from overwinter.training.checkpoints import Checkpoints
     from overwinter.training.device import pick_device
     from overwinter.training.evaluation import Score, evaluate
@@ -49,6 +51,7 @@ __all__ = [
     "TaskLoss",
     "add_adapters",
     "check_pretrained",
+    "choose_batch_size",
     "evaluate",
     "fit",
     "learning_rate_at",
@@ -73,6 +76,7 @@ _HOMES = {
     "TaskLoss": "losses",
     "add_adapters": "lora.adapters",
     "check_pretrained": "trial",
+    "choose_batch_size": "batch_size",
     "evaluate": "evaluation",
     "fit": "loop",
     "learning_rate_at": "schedule",

@@ -103,6 +103,11 @@ class TrainConfig(FitConfig):
         choices=("fit", "pretrained"),
         default="fit",
     )
+    batch_sizes: list[int] = setting(
+        "batch sizes of which the one with the fewest joules per sample, in a few steps, is taken; []: batch_size",
+        at_least=1,
+        default_factory=list,
+    )
     shrink: ShrinkConfig | None = setting(
         "channels removed while training: {amount: 0.5, at: [0.1, 0.2, 0.3]}; null keeps all", default=None
     )
