@@ -5,6 +5,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 import yaml
 
 from overwinter.config import Project, compose, validate
@@ -14,10 +15,13 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "training.md").read_text()
 
 
-def test_its_command_composes():
-    (line,) = [line for line in TEXT.splitlines() if line.startswith("overwinter run")]
-    project = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
-    validate(compose(project, shlex.split(line)[2:]))
+COMMANDS = re.findall(r"^overwinter (?:-C pipelines/(\w+) )?run (.*)$", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(("case", "overrides"), COMMANDS)
+def test_its_commands_compose(case, overrides):
+    project = Project(root=ROOT, configs=ROOT / "configs", config_name=case or "config")
+    validate(compose(project, shlex.split(overrides)))
 
 
 def test_its_settings_are_those_of_the_groups():
