@@ -1,11 +1,12 @@
 """What is known of a `dvc repro` from the events of its stages."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from overwinter.pipeline import reproduce
-from overwinter.pipeline.reproduce import Reproduction
+from overwinter.pipeline.reproduce import Reproduction, RunningDvc
 
 
 def test_a_stage_whose_finished_result_was_kept_has_not_run():
@@ -44,3 +45,12 @@ def test_a_program_that_was_killed_has_not_failed_by_itself(tmp_path, code):
     outcome = concluded(tmp_path, "> python stages/train.py", error(code))
     assert (outcome.exit_code, outcome.failed) == (1, None)
     assert outcome.message == error(code)
+
+
+def test_an_interrupt_while_no_stage_runs_says_that_finished_ones_are_kept(tmp_path):
+    project = SimpleNamespace(root=tmp_path)
+    running = RunningDvc(project, run_id="1", log=tmp_path / "log")
+    running.interrupt()
+    outcome = running.outcome()
+    assert outcome.exit_code == 130
+    assert "Finished stages are kept" in outcome.message

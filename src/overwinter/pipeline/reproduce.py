@@ -22,6 +22,7 @@ from overwinter.pipeline.finished import forget_committed
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
 from overwinter.pipeline.signals import interrupts_handled
+from overwinter.programs import EXIT_INTERRUPTED
 
 _POLL_S = 0.1
 _KEPT_LOGS = 20
@@ -119,6 +120,7 @@ class RunningDvc:
         self._root = project.root
         self._outcome = Reproduction(run_id=run_id, log=log)
         self._failures: list[dict[str, Any]] = []
+        self._interrupted = False
         events = log.with_suffix(".events")
         for path in (events, log):  # an earlier one, or a link, through which the log would be written elsewhere
             path.unlink(missing_ok=True)
@@ -151,6 +153,7 @@ class RunningDvc:
 
     def interrupt(self) -> None:
         """Let dvc and its stage end at their next step, with a checkpoint."""
+        self._interrupted = True
         _signal_group(self._dvc, signal.SIGINT)
 
     def kill(self) -> None:
@@ -166,6 +169,9 @@ class RunningDvc:
             repair_dvc_rwlock(self._root)
             repair_dvc_lock(self._root)
         _conclude(self._outcome, code, self._failures)
+        if self._interrupted and code and self._outcome.failed is None:  # no stage ran, which would have told
+            self._outcome.exit_code = EXIT_INTERRUPTED
+            self._outcome.message = "interrupted between two stages. Finished stages are kept: run it again to go on."
         return self._outcome
 
 
