@@ -39,9 +39,13 @@ def main(stage: ow.pipeline.Stage) -> None:
     data = ow.data.load_data(config.data, trusted=trusted)
     data = data.use(ow.tasks.load_task(config.task, data.labels, trusted=trusted))
     model = ow.models.build_model(config.model, output=config.task.output, trusted=trusted, seed=config.seed)
-    signature = look_ahead(stage, data, model)
+    if stage.ranks is not None:
+        stage.ranks.check(model)
+    signature = look_ahead(stage, data, model) if stage.is_main else None
     make = {"fit": fitted, "pretrained": taken}[config.train.method]
-    keep(stage, data, make(stage, data, model), signature)
+    trained = make(stage, data, model)
+    if signature is not None:
+        keep(stage, data, trained, signature)
 
 
 def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:
@@ -70,6 +74,7 @@ def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Train
         checkpoints=stage.checkpoints,
         spent_j=stage.spent_j,
         progress=stage.progress,
+        ranks=stage.ranks or ow.training.ALONE,
     )
     log_fit(stage, data, result)
     if "adapters" in config.pipeline.stages[stage.name].outs:
@@ -210,7 +215,8 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
             output=config.task.output,
             trusted=trusted,
             seed=config.seed,
-            device=ow.training.pick_device(config.device),
+            # What is sharded may not fit into one GPU.
+            device=ow.training.pick_device("cpu" if config.train.distributed == "fsdp" else config.device),
         )
     examples, _ = data.split("train").spread(ow.runtime.EXAMPLES, seed=config.seed)
     ow.runtime.check_runtimes(

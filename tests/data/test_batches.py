@@ -14,6 +14,13 @@ def numbered(count: int, transform=None) -> InMemory:
     return InMemory(torch.arange(float(count))[:, None], torch.arange(count), transform=transform)
 
 
+class RandomNoise:
+    """Draws for every sample of a batch."""
+
+    def __call__(self, inputs, generator):
+        return inputs + torch.rand(inputs.shape, generator=generator)
+
+
 class Slow(Dataset):
     """The same samples, one by one."""
 
@@ -149,3 +156,16 @@ def test_a_transform_is_told_the_numbers_of_the_samples_and_the_epoch(dataset):
     for start in (0, 2):
         for inputs, targets in epoch(dataset, number=3, start=start):
             assert inputs.tolist() == [[float(target), 3.0] for target in targets]
+
+
+@pytest.mark.parametrize("dataset", [numbered(10), numbered(10, RandomNoise()), Slow(10), Stream(10)])
+def test_parts_of_a_batch_are_together_the_whole_with_its_augmentation(dataset):
+    def read(part):
+        split = Split(dataset)
+        return list(Batches(split, batch_size=5, seed=1, device=CPU, part=part).epoch(2, start=1))
+
+    whole, parts = read(None), [read(lambda _: slice(0, 3)), read(lambda _: slice(3, 5))]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert [len(targets) for _, targets in (first, second)] == [3, 2]
+        for together, own in zip(batch, zip(first, second, strict=True), strict=True):
+            assert torch.equal(torch.cat(own), together)

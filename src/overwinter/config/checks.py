@@ -16,7 +16,12 @@ from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
 from overwinter.config.groups.supervision import Supervision
 from overwinter.config.groups.task import check_task
-from overwinter.config.groups.training import check_kept_masks, check_trained_grids, check_training
+from overwinter.config.groups.training import (
+    check_distributed,
+    check_kept_masks,
+    check_trained_grids,
+    check_training,
+)
 from overwinter.config.settings import check_settings
 
 __all__ = ["check_config", "check_service", "check_supervision"]
@@ -36,6 +41,7 @@ def check_config(config: Config) -> None:
     config.sparsify.check("sparsify")
     config.quantize.check("quantize")
     check_training(config)
+    check_distributed(config)
     check_trained_grids(config)
     check_kept_masks(config)
     check_evaluate(config)

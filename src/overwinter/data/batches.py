@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import torch
@@ -15,7 +15,7 @@ from overwinter.data.seeding import generator
 from overwinter.data.split import Split
 from overwinter.errors import ConfigError
 from overwinter.inputs import count as samples_of
-from overwinter.inputs import move
+from overwinter.inputs import move, take
 
 
 class Batches:
@@ -29,14 +29,25 @@ class Batches:
         batch_size: samples per batch; a smaller last batch is dropped, unless it is the only one.
         seed: seed of order and augmentation.
         device: device of the batches.
+        part: which of a batch of so many samples are yielded, where several processes divide it; None: all. The order
+            and the augmentation are those of the whole batch.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        part: Callable[[int], slice] | None = None,
+    ) -> None:
         self._split = split
         self._count = split.count()
         if self._count < 1:
             raise ConfigError("The training split is empty. Check the settings of data.")
         self._batch_size = min(batch_size, self._count)
+        self._part = slice(None) if part is None else part(self._batch_size)
         self._seed = seed
         self._device = device
 
@@ -55,13 +66,19 @@ class Batches:
         """
         transform = self._split.transform
         members = None if self._split.is_iterable_only else self._members(number)
-        fetched = self._streamed(number, start) if members is None else self._shuffled(number, members[start:], start)
+        if members is None:
+            fetched = self._streamed(number, start)
+        else:
+            # A transform draws for the whole batch.
+            read = members if transform is not None else members[:, self._part]
+            fetched = self._shuffled(number, read[start:], start)
+        part = self._part if members is None or transform is not None else slice(None)
         for step, (inputs, targets) in enumerate(fetched, start=start):
             moved = move(inputs, self._device)
             if transform is not None:
                 numbers = self._in_order(step) if members is None else members[step]
                 moved = for_samples(transform, numbers, number)(moved, generator(self._seed, number, step))
-            yield moved, targets.to(self._device)
+            yield take(moved, part), targets[part].to(self._device)
 
     def _members(self, number: int) -> torch.Tensor:
         """Return the numbers of the samples of each batch (batches, batch)."""

@@ -7,11 +7,13 @@ that started dvc, and ends as soon as one of them does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,28 @@ def watch_parent() -> None:
         return
     watched = [_opened(pid) for pid in _starters()]
     threading.Thread(target=_end_with_any, args=(watched,), name="parent_watch", daemon=True).start()
+
+
+def end_with(pids: Sequence[int], *, agent: int) -> None:
+    """End this process, and first the agent that would start it again, as soon as any of some processes ends."""
+
+    def end() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(agent, signal.SIGKILL)
+        _die()
+
+    def watch() -> None:
+        poll = select.poll()
+        for handle in watched:
+            poll.register(handle, select.POLLIN)
+        poll.poll()
+        end()
+
+    try:
+        watched = [os.pidfd_open(pid) for pid in pids]
+    except ProcessLookupError:
+        end()
+    threading.Thread(target=watch, name="parent_watch", daemon=True).start()
 
 
 def run_id() -> str:

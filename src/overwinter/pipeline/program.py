@@ -24,6 +24,8 @@ from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
 from overwinter.pipeline.locks import locked
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
+from overwinter.pipeline.rank import is_rank, run_rank
+from overwinter.pipeline.ranks import distributed_work
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.reported import run_program
 from overwinter.pipeline.signals import restore_termination
@@ -50,6 +52,8 @@ def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str]
     words = list(sys.argv[1:] if arguments is None else arguments)
     if serve_hydra_flags(words):
         sys.exit(0)
+    if is_rank():
+        run_rank(name, work, words)
     run_program(name, lambda: _run_stage(name, work, words))
 
 
@@ -59,7 +63,7 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     emit("start", name)
     call = invocation(name, words)
     sys.path.append(str(call.project.root))  # the user's own package may be next to dvc.yaml
-    stage = _paused_or_done(call, work)
+    stage = _paused_or_done(call, work, words)
     if stage.paused_work is not None:
         wait_and_return(stage.paused_work, stage_command(words))
     if call.scratch:
@@ -67,8 +71,11 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     return 0
 
 
-def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
-    """Do the work. If the power policy pauses it, everything is closed and the checkpoint is kept."""
+def _paused_or_done(call: Invocation, work: Callable[[Stage], None], words: Sequence[str]) -> Stage:
+    """Do the work, here or in processes that torchrun starts.
+
+    If the power policy pauses it, everything is closed and the checkpoint is kept.
+    """
     from overwinter.power.control.pausing import PausedError
 
     with _outputs_locked(call):
@@ -78,7 +85,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
                 return stage
             try:
                 with own_models(), signals_handled(stage), stage.sharing_devices(), _accounted(stage, call):
-                    work(stage)
+                    (distributed_work(call, words) or work)(stage)
             except PausedError as error:
                 stage.log(str(error))
     return stage

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overwinter.ledger import Execution
     from overwinter.pipeline.invocation import Invocation
     from overwinter.power.control.pausing import PausedWork
+    from overwinter.training.rank_group import RankGroup
 
 _EVENT_INTERVAL_S = 0.25
 _VARIANTS = ("model", "given")  # outputs that are variants of the model
@@ -45,6 +46,7 @@ class Stage(Supervised):
         config: The whole typed configuration.
         folder: The final folder of its outputs.
         checkpoints: A folder that survives a kill, specific to this configuration and these inputs.
+        ranks: The processes that torchrun started for this stage, of which this is one; None: the stage works alone.
     """
 
     def __init__(self, call: Invocation) -> None:
@@ -53,6 +55,7 @@ class Stage(Supervised):
         self.folder = call.folder
         self.scratch = call.scratch
         self._project = call.project
+        self.ranks: RankGroup | None = None
         self._kept = False
         self.paused_work: PausedWork | None = None
         self._last_event_s = 0.0
@@ -71,6 +74,11 @@ class Stage(Supervised):
         self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
 
     # For stage programs.
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the outputs, which one of several does."""
+        return self.ranks is None or self.ranks.is_main
 
     def input(self, stage: str, out: str = "model") -> Path:
         """Return the path of an earlier stage's output.
@@ -246,6 +254,13 @@ class Stage(Supervised):
     def metrics(self) -> dict[str, Any]:
         """Return the saved metrics."""
         return self._metrics
+
+    def rank_logs(self) -> Path:
+        """Return an empty folder for what the processes of a distributed stage write."""
+        folder = self._project.state / "ranks" / self.checkpoints.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
 
     @property
     def _spec(self) -> Any:

@@ -12,6 +12,7 @@
 - `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
   taken as it is.
 - `whiten_first_convolution` saves the first epochs what every first layer learns.
+- `RankGroup` is who fits a model: this process `ALONE`, or (in `distributed`) several that torchrun started.
 - `evaluate` gives loss and measures on a split; `pick_device` reads the setting `device`.
 """
 
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from overwinter.training.lora.adapters import Adapters, add_adapters
     from overwinter.training.losses import DistillationLoss, Loss, TaskLoss
     from overwinter.training.qat.awareness import Awareness, make_aware
+    from overwinter.training.rank_group import ALONE, RankGroup
     from overwinter.training.result import EpochRecord, FitResult
     from overwinter.training.schedule import learning_rate_at
     from overwinter.training.trial import check_pretrained, look_ahead
     from overwinter.training.whitening import whiten_first_convolution
 
 __all__ = [
+    "ALONE",
     "Adapters",
     "Awareness",
     "Checkpoints",
@@ -46,6 +49,7 @@ __all__ = [
     "FeatureDistance",
     "FitResult",
     "Loss",
+    "RankGroup",
     "Score",
     "StepHook",
     "TaskLoss",
@@ -63,6 +67,7 @@ __all__ = [
 
 # Loaded when first used: settings are read without torch.
 _HOMES = {
+    "ALONE": "rank_group",
     "Adapters": "lora.adapters",
     "Awareness": "qat.awareness",
     "Checkpoints": "checkpoints",
@@ -71,6 +76,7 @@ _HOMES = {
     "FeatureDistance": "features",
     "FitResult": "result",
     "Loss": "losses",
+    "RankGroup": "rank_group",
     "Score": "evaluation",
     "StepHook": "loop",
     "TaskLoss": "losses",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from overwinter.data import Split
-from overwinter.inputs import fitting_batch, move, named
+from overwinter.inputs import fitting_batch, move, named, take
 from overwinter.progress import Progress, silent
-from overwinter.tasks import Task, join_rows
+from overwinter.tasks import Rows, Task, join_rows
 from overwinter.training.device import Layout, pick_layout
 from overwinter.training.precision import autocast
+from overwinter.training.rank_group import ALONE, RankGroup
 
 _TRIED = 8  # samples
 
@@ -31,6 +33,15 @@ class Score:
     measures: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """A rank's part of one batch: its mean loss, its number of samples, and what the measures need of each."""
+
+    loss: float
+    samples: int
+    rows: Rows
+
+
 def evaluate(
     model: nn.Module,
     split: Split,
@@ -39,6 +50,7 @@ def evaluate(
     layout: Layout | None = None,
     precision: str = "fp32",
     progress: Progress = silent,
+    ranks: RankGroup = ALONE,
 ) -> Score:
     """Score a model in evaluation mode; its mode is put back.
 
@@ -49,29 +61,49 @@ def evaluate(
         layout: of the batches in memory; None finds out which one the model takes.
         precision: in which it multiplies, as in `FitConfig`; its outputs are fp32.
         progress: called with the samples done and the total.
+        ranks: the processes that divide the batches among them; all get the same score.
     """
     samples = split.use(task)
     with torch.inference_mode():
         arranged = layout or pick_layout(model, samples.first(_TRIED)[0])
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         with autocast(device, precision):
-            return _evaluate(model, samples, task, arranged, device, progress)
+            return _evaluate(model, samples, task, arranged, device, progress, ranks)
 
 
 def _evaluate(
-    model: nn.Module, split: Split, task: Task, layout: Layout, device: torch.device, progress: Progress
+    model: nn.Module,
+    split: Split,
+    task: Task,
+    layout: Layout,
+    device: torch.device,
+    progress: Progress,
+    ranks: RankGroup,
 ) -> Score:
     was_training = model.training
     model.eval()
-    loss, count, rows = 0.0, 0, []
+    found: list[_Scored] = []
+    count = 0
     for inputs, targets in split.batches(_batch_size(model, split, device)):
-        outputs = model(layout(move(inputs, device))).float()  # (batch, ...)
-        loss += float(task.loss(outputs, targets.to(device))) * len(targets)
+        found.append(_scored(model, inputs, targets, task, layout, device, ranks.part(len(targets))))
         count += len(targets)
-        rows.append(task.rows(outputs.cpu().numpy(), targets.numpy()))
         progress(count, split.size or count)
     model.train(was_training)
-    return Score(loss=loss / count, measures=task.measure(join_rows(rows)))
+    # (batches, ranks): a batch's samples are in the order of the ranks.
+    in_order = [each for batch in zip(*ranks.gather(found), strict=True) for each in batch if each.samples]
+    loss = sum(each.loss * each.samples for each in in_order) / count
+    return Score(loss=loss, measures=task.measure(join_rows([each.rows for each in in_order])))
+
+
+def _scored(
+    model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task, layout: Layout, device: torch.device, part: slice
+) -> _Scored:
+    """Score a part of a batch; if it is empty, the model runs all the same, since the other ranks wait for it."""
+    own = part if part.stop > part.start else slice(1)
+    outputs = model(layout(move(take(inputs, own), device))).float()  # (samples, ...)
+    loss = float(task.loss(outputs, targets[own].to(device)))
+    rows = task.rows(outputs.cpu().numpy(), targets[own].numpy())
+    return _Scored(loss=loss, samples=part.stop - part.start, rows=rows)
 
 
 def _batch_size(model: nn.Module, split: Split, device: torch.device) -> int:

@@ -20,20 +20,21 @@ from torch import nn
 from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, Split
 from overwinter.data.seeding import seed_globally
-from overwinter.errors import OverwinterError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import ShrinkingHook, StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
 from overwinter.training.checkpoints import Checkpoints
 from overwinter.training.compiling import Compiling
-from overwinter.training.device import fast_layout, laid_out, pick_layout
+from overwinter.training.device import fast_layout, laid_out, pick_layout, plain_layout
 from overwinter.training.evaluation import Score, evaluate
-from overwinter.training.losses import Loss, TaskLoss
+from overwinter.training.losses import Loss, TaskLoss, counted
 from overwinter.training.marginal_return import marginal_return
 from overwinter.training.memory import keep_freed_memory
 from overwinter.training.optimizing import make_optimizer, make_schedule
 from overwinter.training.precision import autocast, in_bf16
-from overwinter.training.result import EpochRecord, FitResult
+from overwinter.training.rank_group import ALONE, RankGroup
+from overwinter.training.result import EpochRecord, FitResult, StoppedRankError
 from overwinter.training.state import FitState
 from overwinter.training.target import check_steps, read_target
 
@@ -57,6 +58,7 @@ def fit(
     checkpoints: Path | None = None,
     spent_j: Callable[[], float] | None = None,
     progress: StepProgress = silent,
+    ranks: RankGroup = ALONE,
 ) -> FitResult:
     """Fit ``model`` in place to ``train``, and keep its best weights by the loss on ``validation``.
 
@@ -84,11 +86,14 @@ def fit(
         spent_j: returns the joules of the fit so far, with those before an interruption; for a stop on marginal return.
         progress: called as ``progress(done, total, **figures)`` after every optimizer step. It may raise:
             the fit then saves a checkpoint and lets the exception out.
+        ranks: the processes that fit the model together, each calling this function with the same arguments. A step
+            is on the whole batch, which they divide. Only the main one keeps checkpoints and calls ``progress``.
 
     Raises:
         ConfigError: a target is none of the task's, there is nothing to train, the own optimizer or schedule cannot be
             made, or ``settings.to`` is no measure of the task.
         OverwinterError: the loss became NaN or infinite.
+        StoppedRankError: this is not the main rank, and that was stopped by ``progress``.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -96,7 +101,7 @@ def fit(
         keep_freed_memory()
     splits = train.use(task), validation.use(task)
     run = _Fit(
-        model.to(device),
+        model,
         splits,
         settings,
         task,
@@ -109,6 +114,7 @@ def fit(
         checkpoints,
         spent_j,
         progress,
+        ranks,
     )
     return run.run()
 
@@ -131,16 +137,23 @@ class _Fit:
         checkpoints: Path | None,
         spent_j: Callable[[], float] | None,
         progress: StepProgress,
+        ranks: RankGroup,
     ) -> None:
+        self.ranks = ranks
         self.settings, self.task, self.seed = settings, task, seed
         self.device, self.hooks, self.frozen = device, tuple(hooks), tuple(frozen)
         train, self.validation = splits
-        self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
+        if train.count() < ranks.size:
+            raise ConfigError(
+                f"The training split has {train.count()} samples for {ranks.size} processes. Lower train.processes."
+            )
+        self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device, part=ranks.part)
         self.in_bf16 = in_bf16(device, settings.precision)
-        self.layout = pick_layout(model, self.validation.first(_TRIED)[0])
+        model = ranks.place(model, device)
+        # Sharded parameters have the plain layout only.
+        self.layout = plain_layout if ranks.shards else pick_layout(model, self.validation.first(_TRIED)[0])
         if self.layout is fast_layout:
             laid_out(model)
-        self.compiling = Compiling(model, settings.compile)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else TaskLoss(task)
         self.target = read_target(settings.to, task)
@@ -151,7 +164,8 @@ class _Fit:
             if isinstance(hook, ShrinkingHook):
                 hook.use_optimizer(optimizer)
         self.schedule = make_schedule(optimizer, settings, self.total, trusted=trusted)
-        self.state = FitState(model, optimizer, self.hooks, headline=task.headline.name)
+        self.state = FitState(model, optimizer, self.hooks, headline=task.headline.name, ranks=ranks)
+        self.compiling = Compiling(ranks.wrap(model), settings.compile)
         purpose = {
             "settings": asdict(settings),
             "seed": seed,
@@ -169,10 +183,8 @@ class _Fit:
                 self._step(inputs, targets)
                 if self._steps_in_epoch() in self.checks:
                     self._measure()
-                if time.monotonic() - saved_at >= self.settings.checkpoint_interval_s:
-                    self._save()
+                if self._notify(due=time.monotonic() - saved_at >= self.settings.checkpoint_interval_s):
                     saved_at = time.monotonic()
-                self._notify()
                 if self.state.reached:
                     break
         return self._result(resumed)
@@ -181,7 +193,7 @@ class _Fit:
         batches = self.batches.epoch(epoch, start=start)
         while True:
             # Before the batch is fetched: a data set may draw from the global generators too.
-            seed_globally(self.seed, self.state.step)
+            seed_globally(self.seed, self.state.step, self.ranks.rank)
             batch = next(batches, None)
             if batch is None:
                 return
@@ -196,9 +208,10 @@ class _Fit:
         with autocast(self.device, self.settings.precision):
             arranged = self.layout(inputs)
             loss = self._loss_of(arranged, targets)
-        value = self._finite(float(loss.detach()), step)
+        mean, share = self.ranks.mean(float(loss.detach()), counted(targets))
+        value = self._finite(mean, step)
         state.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss * share)
         nn.utils.clip_grad_norm_(state.model.parameters(), self.settings.gradient_clip_norm)
         for hook in self.hooks:
             hook.before_step(step, self.total)
@@ -237,13 +250,14 @@ class _Fit:
             training_loss=state.loss_sum / steps,
             validation_loss=score.loss,
             measures=score.measures,
-            spent_j=None if self.spent_j is None else self.spent_j(),
+            spent_j=None if self.spent_j is None else self.ranks.from_main(self.spent_j()),
         )
         self.schedule.after_epoch(score.loss)
         state.ended_epoch(record, settled=settled, reached=reached)
 
     def _score(self, precision: str) -> Score:
-        return evaluate(self.state.model, self.validation, self.task, layout=self.layout, precision=precision)
+        model, layout = self.state.model, self.layout
+        return evaluate(model, self.validation, self.task, layout=layout, precision=precision, ranks=self.ranks)
 
     def _is_reached(self, score: Score) -> bool:
         return self.target is not None and self.target.is_reached(score.measures)
@@ -271,20 +285,35 @@ class _Fit:
             )
         return value
 
-    def _notify(self) -> None:
+    def _notify(self, *, due: bool) -> bool:
+        """Report the step, and save a checkpoint if one is due or the work is stopped; return whether it was saved."""
+        stopped = self._reported() if self.ranks.is_main else None
+        due, stop = self.ranks.from_main((due, stopped is not None))
+        if due or stop:
+            self._save()
+        if stopped is not None:
+            raise stopped
+        if stop:
+            raise StoppedRankError(f"The main rank was stopped at step {self.state.step} of {self.total}.")
+        return due
+
+    def _reported(self) -> BaseException | None:
+        """Report the step; return what stops the work, so that it is kept before that goes on its way."""
         try:
             self.progress(self.state.step, self.total, **self.state.figures())
-        except BaseException:
-            # A budget, a signal, the user: whatever it is, the work so far is kept before it goes on its way.
-            self._save()
-            raise
+        except BaseException as error:  # noqa: BLE001 - a budget, a signal, the user: whatever it is
+            return error
+        return None
 
     def _save(self) -> None:
-        if self.checkpoints is not None:
-            self.checkpoints.save(self.state.step, self.state.tensors(), self.state.progress())
+        if self.checkpoints is not None and (self.ranks.is_main or self.ranks.shards):
+            tensors, progress = self.state.tensors(), self.state.progress()
+            if self.ranks.is_main:
+                self.checkpoints.save(self.state.step, tensors, progress)
 
     def _resume(self) -> bool:
-        found = self.checkpoints.load() if self.checkpoints is not None else None
+        reads = self.checkpoints is not None and self.ranks.is_main
+        found = self.ranks.checkpoint_from_main(self.checkpoints.load() if self.checkpoints and reads else None)
         if found is None:
             return False
         tensors, progress = found
@@ -304,10 +333,11 @@ class _Fit:
 
     def _result(self, resumed: bool) -> FitResult:
         state = self.state
-        model, best = state.best_model(), state.best_record
+        best = state.best_record
+        state.take_best()
         measures = self._score("fp32").measures if self.in_bf16 and not state.reached else best.measures
         return FitResult(
-            model=model.to("cpu").eval(),
+            model=self.ranks.finished(state.model).eval(),
             history=tuple(state.history),
             best_validation_loss=best.validation_loss,
             measures=measures,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from overwinter.tasks import Task
+from overwinter.tasks import IGNORED, Task
 from overwinter.training.features import FeatureDistance
 
 
@@ -80,3 +80,9 @@ class DistillationLoss:
             return self._task.loss(outputs, taught)
         # Gradients of the soft part shrink with the square of the temperature; this keeps the mix as asked.
         return self._temperature**2 * self._task.divergence(outputs, taught, self._temperature).mean()
+
+
+def counted(targets: torch.Tensor) -> int:
+    """Return over how many targets the mean loss of a batch is: positions marked as ignored don't count."""
+    ignoring = not (targets.is_floating_point() or targets.is_complex())
+    return int((targets != IGNORED).sum()) if ignoring else targets.numel()

@@ -40,7 +40,7 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Ten
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Any]] = {index: {} for index in range(len(parameters))}
     for index, slot, value in _by_parameter({**plain["slots"], **tensors}):
-        held = value if not isinstance(value, torch.Tensor) else _laid_out_like(parameters[index], value)
+        held = value if not isinstance(value, torch.Tensor) else laid_out_like(parameters[index], value)
         slots[index][slot] = held
     whole = optimizer.state_dict()
     for group, options in zip(whole["param_groups"], plain["groups"], strict=True):
@@ -56,9 +56,21 @@ def _by_parameter(values: Mapping[str, Any]) -> Iterator[tuple[int, str, Any]]:
         yield int(index), slot, value
 
 
-def _laid_out_like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in the parameter's memory layout, as the optimizer would have made it."""
-    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+def laid_out_like(known: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a tensor in the memory layout of another one, and sharded as that is, if they have one shape."""
+    if tensor.shape != known.shape:
+        return tensor
+    if hasattr(known, "device_mesh"):
+        return _sharded_like(known, tensor)
+    return torch.empty_like(known).copy_(tensor)
+
+
+def _sharded_like(known: Any, tensor: torch.Tensor) -> torch.Tensor:
+    """Return the share that this rank has of a tensor, which every rank has in full, so that none need send it."""
+    from torch.distributed.tensor import distribute_tensor  # slow to import
+
+    mesh = known.device_mesh
+    return distribute_tensor(tensor.to(mesh.device_type), mesh, known.placements, src_data_rank=None)
 
 
 def _checked(value: Any, what: str, optimizer: torch.optim.Optimizer) -> Any:

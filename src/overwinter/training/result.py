@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from overwinter.errors import OverwinterError
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -54,3 +56,7 @@ class FitResult:
     reached: bool | None = None
     compiling: str | None = None
     last_return: float | None = None
+
+
+class StoppedRankError(OverwinterError):
+    """The main rank of a distributed fit was stopped, and so is this one."""

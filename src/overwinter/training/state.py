@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from overwinter.models import ShrinkingHook, StepHook, resize_layers, unique_state
-from overwinter.training.optimizer_state import load_state, split_state
+from overwinter.training.optimizer_state import laid_out_like, load_state, split_state
+from overwinter.training.rank_group import ALONE, RankGroup
 from overwinter.training.result import EpochRecord
 
 
@@ -24,6 +25,7 @@ class FitState:
         optimizer: of its parameters.
         hooks: of every step.
         headline: name of the measure that the user wants to see.
+        ranks: the processes that share the fit.
 
     Attributes:
         step: optimizer steps done.
@@ -34,10 +36,16 @@ class FitState:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[StepHook], *, headline: str
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        hooks: Sequence[StepHook],
+        *,
+        headline: str,
+        ranks: RankGroup = ALONE,
     ) -> None:
         self.model, self.optimizer, self.hooks = model, optimizer, hooks
-        self._headline = headline
+        self._headline, self._ranks = headline, ranks
         self.step = 0
         self.loss_sum = 0.0
         self.history: list[EpochRecord] = []
@@ -77,12 +85,11 @@ class FitState:
         else:
             self.epochs_without_gain += 1
 
-    def best_model(self) -> nn.Module:
-        """Return the model with the best weights."""
+    def take_best(self) -> None:
+        """Give the model its best weights."""
         with torch.no_grad():
             for name, tensor in self._changing().items():
                 tensor.copy_(self._best[name])
-        return self.model
 
     def figures(self) -> dict[str, float]:
         """Return what the user wants to see after a step."""
@@ -110,13 +117,14 @@ class FitState:
         }
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors for a checkpoint, contiguous copies on the CPU."""
+        """Return the tensors for a checkpoint, contiguous copies on the CPU; of a sharded model on the main rank."""
         named = dict(_prefixed("model", self._changing()))
         named.update(_prefixed("best", self._best))
         named.update(_prefixed("optimizer", split_state(self.optimizer)[0]))
         for number, hook in enumerate(self.hooks):
             named.update(_prefixed(f"hook.{number}", hook.state_dict()))
-        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in named.items()}
+        whole = ((name, self._ranks.whole(tensor.detach())) for name, tensor in named.items())
+        return {name: each.to("cpu", copy=True).contiguous() for name, each in whole if each is not None}
 
     def resize(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Make the model's layers as small as they were in a checkpoint, after channels were removed."""
@@ -133,8 +141,9 @@ class FitState:
         self.history = [EpochRecord(**record) for record in progress["history"]]
         with torch.no_grad():
             for name, tensor in self._changing().items():
-                tensor.copy_(tensors[f"model.{name}"])
-        self._best = {name: tensor.clone() for name, tensor in _under("best", tensors).items()}
+                tensor.copy_(laid_out_like(tensor, tensors[f"model.{name}"]))
+        state = unique_state(self.model)
+        self._best = {name: laid_out_like(state[name], tensor) for name, tensor in _under("best", tensors).items()}
         load_state(self.optimizer, _under("optimizer", tensors), progress["optimizer"])
         for number, hook in enumerate(self.hooks):
             hook.load_state_dict(_under(f"hook.{number}", tensors))

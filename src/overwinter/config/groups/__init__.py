@@ -15,6 +15,7 @@ from overwinter.config.groups.ledger import LedgerConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.plugin import PluginConfig, lazy_schema, plugin_schema
 from overwinter.config.groups.task import OwnTaskConfig
+from overwinter.config.groups.torchrun import TorchrunConfig
 from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
 from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES, SPARSIFIERS
@@ -33,6 +34,7 @@ __all__ = [
     "PipelineConfig",
     "PluginConfig",
     "StageSpec",
+    "TorchrunConfig",
     "TrainConfig",
 ]
 
@@ -71,6 +73,7 @@ class Config:
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    torchrun: TorchrunConfig = field(default_factory=TorchrunConfig)
     carbon: Any = MISSING
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)

@@ -124,9 +124,21 @@ class TrainConfig(FitConfig):
         at_least=0,
         default=0,
     )
+    distributed: str = setting(
+        "none: one process; started by torchrun: ddp (a copy of the model in each process) or fsdp (a share of it)",
+        choices=("none", "ddp", "fsdp"),
+        default="none",
+    )
+    processes: int = setting(
+        "processes on each machine that divide a batch among them: one per GPU, or on the cores of a CPU",
+        at_least=1,
+        default=1,
+    )
+    nodes: int = setting("machines that take part; they meet at torchrun.rendezvous", at_least=1, default=1)
 
     def check(self, key: str) -> None:
         """Check constraints that the fields' types and `setting`s cannot express."""
+        self._check_distributed(key)
         if self.shrink is not None and (not self.shrink.at or sorted(set(self.shrink.at)) != self.shrink.at):
             raise ConfigError(f"{key}.shrink.at={self.shrink.at} must name shares of the training in ascending order.")
         others = {
@@ -142,6 +154,36 @@ class TrainConfig(FitConfig):
             )
         for name in (name for name, other in others.items() if self.shrink is not None and other is not None):
             raise ConfigError(f"{key}.shrink removes channels for which {key}.{name} keeps a tensor. Set only one.")
+
+    def _check_distributed(self, key: str) -> None:
+        if self.distributed == "none":
+            if self.processes > 1 or self.nodes > 1:
+                raise ConfigError(
+                    f"{key}.processes={self.processes} and {key}.nodes={self.nodes} need {key}.distributed=ddp or fsdp."
+                )
+            return
+        alone = {
+            "method=pretrained": self.method == "pretrained",
+            "qat": self.quantization_aware() is not None,
+            "sparse": self.sparse_from_start() is not None,
+            "shrink": self.shrink is not None,
+            "whitening_samples": self.whitening_samples > 0,
+            f"compile={self.compile}": self.compile != "never",
+            "batch_sizes": bool(self.batch_sizes),
+            "muon_learning_rate": self.distributed == "fsdp" and self.muon_learning_rate is not None,
+            "lora": self.distributed == "fsdp" and self.low_rank() is not None,
+        }
+        found = [f"{key}.{name}" for name, is_set in alone.items() if is_set]
+        if found:
+            raise ConfigError(
+                f"{key}.distributed={self.distributed} does not work with {', '.join(found)}, which is made "
+                f"for one process. Set {key}.distributed=none, or leave that out."
+            )
+        if self.batch_size < self.processes * self.nodes:
+            raise ConfigError(
+                f"{key}.batch_size={self.batch_size} has no sample for some of the {self.processes * self.nodes} "
+                f"processes ({key}.processes x {key}.nodes). Raise it to at least their number."
+            )
 
     def quantization_aware(self) -> Any:
         """Return the settings of quantization-aware training (`overwinter.training.qat`); None for plain training."""
@@ -168,6 +210,29 @@ def check_training(config: Config) -> None:
                 where = f"{key}.{kind.key.rpartition('.')[2]}"
                 trusted_target(node, kind, trusted=config.trusted_targets, key=where)
                 refuse_code(node, key=where)
+
+
+def check_distributed(config: Config) -> None:
+    """Check that the processes of a distributed training can find each other and their devices.
+
+    Raises:
+        ConfigError: several machines have no place to meet, or the device is one GPU.
+    """
+    if config.train.distributed == "none":
+        return
+    rendezvous = config.torchrun.rendezvous
+    host, _, port = (rendezvous or "").rpartition(":")
+    if rendezvous is not None and not (host and port.isdecimal()):
+        raise ConfigError(f"torchrun.rendezvous={rendezvous!r} must be host:port of the first machine, node1:29500.")
+    if config.train.nodes > 1 and rendezvous is None:
+        raise ConfigError(
+            f"train.nodes={config.train.nodes} machines need torchrun.rendezvous: host:port of the first, node1:29500."
+        )
+    if ":" in config.device:
+        raise ConfigError(
+            f"device={config.device} names one GPU, and train.distributed={config.train.distributed} gives each "
+            "process its own. Set device=cuda, and CUDA_VISIBLE_DEVICES to those it may use."
+        )
 
 
 def check_trained_grids(config: Config) -> None:

@@ -1,0 +1,56 @@
+"""What distributed training cannot do is refused before anything runs, by name."""
+
+import pytest
+import yaml
+
+from overwinter.config import compose, validate
+from overwinter.errors import ConfigError
+
+TWO = ["train.distributed=ddp", "train.processes=2"]
+
+
+def checked(project, *overrides):
+    return validate(compose(project, list(overrides)))
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_on_one_machine_need_nothing_else(project, kind):
+    config = checked(project, f"train.distributed={kind}", "train.processes=2")
+    assert (config.train.processes, config.train.nodes, config.torchrun.rendezvous) == (2, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.processes=2"], "need train.distributed=ddp or fsdp"),
+        (["train.distributed=dpp"], "train.distributed"),
+        ([*TWO, "train=rigl", "sparsify=none"], "does not work with train.sparse,"),
+        ([*TWO, "train=qat_int8", "sparsify=none"], "does not work with train.qat,"),
+        ([*TWO, "train.shrink={amount: 0.5, at: [0.1]}"], "does not work with train.shrink,"),
+        ([*TWO, "train.batch_sizes=[32, 64]"], "does not work with train.batch_sizes,"),
+        ([*TWO, "train.compile=auto"], "does not work with train.compile=auto,"),
+        ([*TWO, "train.whitening_samples=100"], "does not work with train.whitening_samples,"),
+        (
+            [*TWO, "train.method=pretrained", "model=huggingface", "model.root=x"],
+            "does not work with train.method=pretrained,",
+        ),
+        (["train.distributed=fsdp", "train.muon_learning_rate=0.02"], "does not work with train.muon_learning_rate,"),
+        (
+            ["train.distributed=fsdp", "train=lora", "model=huggingface", "model.root=x"],
+            "does not work with train.lora,",
+        ),
+        ([*TWO, "train.batch_size=1"], "has no sample for some of the 2 processes"),
+        ([*TWO, "train.nodes=2"], "machines need torchrun.rendezvous"),
+        ([*TWO, "torchrun.rendezvous=node1"], "must be host:port"),
+        ([*TWO, "device=cuda:1"], "names one GPU"),
+    ],
+)
+def test_what_does_not_work_is_refused_by_name(project, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        checked(project, *overrides)
+
+
+def test_how_processes_meet_is_no_parameter_of_a_stage(project):
+    """Another address or number of restarts gives the same result."""
+    stages = yaml.safe_load(compose(project))["pipeline"]["stages"]
+    assert not [name for name, stage in stages.items() if "torchrun" in stage["params"]]
