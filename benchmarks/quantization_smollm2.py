@@ -10,25 +10,21 @@ codes) are kept with what they cost, for a later run to go on from; a row's seco
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
-import common
 import smollm2
 from overwinter.config import Project, compose, validate
 from overwinter.models import Grid, integer_layers
-from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.swapping import swap_in
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
 from overwinter.runtime import import_torchao
 from overwinter.tasks import LanguageModeling
-from smollm2_table import Work, make_table
+from smollm2_table import Work, make_table, peer
 
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
@@ -99,23 +95,6 @@ def torchao(name: str, **settings: Any) -> Callable[..., None]:
         library, layers = import_torchao(), set(smollm2.block_layers(model))
         config = getattr(library, name)(**settings)
         work.part(name, lambda: library.quantize_(model, config, filter_fn=lambda _, at: at in layers))
-
-    return quantize
-
-
-def peer(name: str, program: str) -> Callable[..., None]:
-    """A peer's own method in its own environment, on the same windows; its seconds hold starting and loading."""
-
-    def quantize(work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder, windows, result = (Path(scratch) / part for part in ("model", "windows", "result"))
-            dense.network.save_pretrained(folder)
-            pretrained_tokenizer(smollm2.GGUF).save_pretrained(folder)
-            save_file({"windows": calibration.contiguous()}, windows)
-            work.part(name, lambda: common.run_peer(name, program, folder, windows, result))
-            with torch.no_grad():
-                for layer, weight in load_file(result).items():
-                    model.network.get_submodule(layer).weight.copy_(weight)
 
     return quantize
 

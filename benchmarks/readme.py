@@ -6,7 +6,6 @@ python benchmarks/readme.py
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,30 +13,16 @@ from typing import Any
 
 from rich.console import Console
 
+from figure_rows import Row, has_result, result
+from figure_rows_fashion import fashion_rows, sparse_fashion_rows
+from figure_rows_language import language_rows
 from overwinter.files import write_text
 from overwinter.report import StageSummary, render_summary
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "figures.md")
 
-_PERPLEXITY_LIMITS = (1.015 * 1.005, 1.10 * 1.005)  # in and out of the domain; of a runtime half a percent more
-
-_SPARSE = {
-    "sparse_80": "80 % of the weights zero, distilled",
-    "sparse_80_int8": "the same in int8",
-    "rigl_90": "90 % zero from the first step on (RigL)",
-}
-_SPARSE_SIZES = {"sparse_80_int8": "0.10"}
 _PAYS = 0.995  # of dense's; above, it is shown as no saving
-
-Row = tuple[str, str, str]  # quantity, measured value, target
-
-
-def result(name: str) -> dict[str, Any]:
-    """Read a result file."""
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
 
 
 def closing_table() -> str:
@@ -164,8 +149,8 @@ def _carbon_share(policies: dict[str, Any], *, slack: float, pause_w: float) -> 
 
 
 def _compression_rows() -> Iterator[Row]:
-    yield from _fashion_rows()
-    yield from _language_rows()
+    yield from fashion_rows()
+    yield from language_rows()
     yield from _case_rows()
     yield from _text_rows()
     target = result("runtimes")["asked_ratio"]
@@ -181,19 +166,6 @@ def _compression_rows() -> Iterator[Row]:
     yield "the same where dense and int8 cost nearly the same", f"{near['right']} of {near['of']}", "all"
 
 
-def _fashion_rows() -> Iterator[Row]:
-    case = result("fashion")
-    yield "Fashion-MNIST: test accuracy, dense", f"{case['accuracy_dense']:.2%}", "91 %"
-    lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
-    yield "Fashion-MNIST: points lost by both compressions", f"{lost:.2f}", "1"
-    chosen, eager = (case["comparison"][name]["1"]["cpu_s_per_response"] for name in (case["chosen"], "dense@torch"))
-    what = f"Fashion-MNIST: CPU time per response over eager fp32, batch 1 ({case['chosen']})"
-    yield what, f"{chosen / eager:.2f}", "0.3"
-    train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
-    yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
-    yield from _training_rows()
-
-
 def _sparsity_rows() -> Iterator[Row]:
     storage = result("sparse_storage")
     ratios = {row["dtype"]: f"{row['size_ratio']:.2f}" for row in storage["rows"] if row["density"] == 0.2}
@@ -201,20 +173,7 @@ def _sparsity_rows() -> Iterator[Row]:
     for row in storage["rows"]:
         what = f"unpacked, GB/s of dense bytes a core: {row['dtype']}, {1 - row['density']:.0%} zeros"
         yield what, f"{row['unpacked_gb_per_s']:.2f}", f"{storage['asked_gb_per_s']}"
-    yield from _sparse_fashion_rows()
-
-
-def _sparse_fashion_rows() -> Iterator[Row]:
-    if not (RESULTS / "sparsity_fashion.json").exists():  # it takes a quiet machine half an hour
-        return
-    for method, row in result("sparsity_fashion")["methods"].items():
-        (low, high), what = row["lost_points_95"], f"Fashion-MNIST, {_SPARSE[method]}"
-        of = f"{what}: points lost of {100 * row['accuracy_dense']:.1f}, {row['seeds']} seeds"
-        yield of, f"{row['lost_points']:+.2f} ({low:+.2f} to {high:+.2f})", f"{row['asked_lost_points']:g}"
-        yield f"{what}: the weights' file over dense's", f"{row['size_ratio']:.3f}", _SPARSE_SIZES.get(method, "")
-        if "flops_ratio" in row:
-            of = f"{what}: operations in training over dense's, if zeros are skipped"
-            yield of, f"{row['flops_ratio']:.2f}", "below 1"
+    yield from sparse_fashion_rows()
 
 
 def _case_rows() -> Iterator[Row]:
@@ -242,107 +201,6 @@ def _text_rows() -> Iterator[Row]:
         name, (low, high) = best["int8"], found["rows"][best["int8"]]["lost_points_interval"]
         what = f"the same, points of accuracy lost of {100 * found['rows'][best['dense']]['accuracy']:.1f}"
         yield what, f"{best['lost_points'][name]:+.2f} ({low:+.2f} to {high:+.2f})", f"{found['asked_points']:g}"
-
-
-def _training_rows() -> Iterator[Row]:
-    qat = result("qat")
-    gained = {pair: _interval(found) for pair, found in qat["gained_points_paired"].items()}
-    for method, target in qat["asked_lost_points"].items():
-        lost = qat["lost_points"][method]
-        paired = gained.get(f"{method} over float")
-        more = f"; {paired} over an epoch in float" if paired else ""
-        yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{target}"
-    for pair, what in _GAINS.items():
-        nats = qat["gained_nats_paired"].get(pair)
-        value = gained[pair] + (f"; {_interval(nats, 4)} nats" if nats else "")
-        yield f"Fashion-MNIST: points gained by relaxed quantization over straight-through{what}", value, "0"
-
-
-def _interval(found: Mapping[str, float], digits: int = 2) -> str:
-    mean, *bounds = (f"{found[key]:+.{digits}f}" for key in ("mean", "low", "high") if key in found)
-    return f"{mean} ({' to '.join(bounds)})" if bounds else mean
-
-
-def _language_rows() -> Iterator[Row]:
-    rows = result("quantization_smollm2")["rows"]
-    for name, (peer, target) in _PERPLEXITIES.items():
-        what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name} ({peer})"
-        yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", target
-    yield from _sparse_language_rows()
-    recovered = rows["int4_distilled"]
-    what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
-    yield what, f"{recovered['seconds']:.0f} s", "900 s"
-    yield from _token_rows()
-    yield from _memory_rows()
-
-
-def _sparse_language_rows() -> Iterator[Row]:
-    if not (RESULTS / "sparsity_smollm2.json").exists():  # it takes a quiet machine the better part of an hour
-        return
-    rows = result("sparsity_smollm2")["rows"]
-    for name, (what, target) in _PRUNED.items():
-        if name in rows:
-            label = f"SmolLM2-135M pruned, perplexity over dense in / out of domain: {what}"
-            value = " / ".join(f"{rows[name][domain]['ratio']:.3f}" for domain in ("in", "out"))
-            divergence = " / ".join(f"{rows[name][domain]['kl_nats']:.2f}" for domain in ("in", "out"))
-            yield label, f"{value} (KL {divergence} nats, {rows[name]['cpu_seconds']:.0f} CPU-s)", target
-
-
-def _memory_rows() -> Iterator[Row]:
-    memory = result("memory")
-    share = {name: step["share_of_float32"] for name, step in memory["steps"].items()}
-    reference = next(name for name in share if "torchao" in name)
-    for method in ("int8_weight_only", "int4_nearest"):
-        what = f"{memory['parameters'] / 1e9:.1f} billion parameters, memory over float32's: {method} ({reference})"
-        yield what, f"{share[method]:.0%} ({share[reference]:.0%})", "codes and one block"
-
-
-def _token_rows() -> Iterator[Row]:
-    content = result("language")
-    # Until language.py has judged the variants whose responses it measured, the figures of single tokens stand.
-    yield from _response_rows(content) if "perplexity" in content else _phase_rows(content["rows"])
-
-
-def _phase_rows(rows: Mapping[str, Any]) -> Iterator[Row]:
-    for phase in ("prefill", "decode"):
-        cost_j = {name: row[phase]["energy_per_token_j"] for name, row in rows.items()}
-        dense = min((name for name in cost_j if name.startswith("dense")), key=cost_j.__getitem__)
-        for variant in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
-            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {variant} over {dense}"
-            yield what, f"{cost_j[variant] / cost_j[dense]:.2f}", "below 1"
-
-
-def _response_rows(content: Mapping[str, Any]) -> Iterator[Row]:
-    """Of the variants on our runtimes whose perplexity is within the targets, the cheapest for each shape."""
-    responses, llama_cpp, genai = content["responses"], "peer: llama.cpp", "peer: openvino-genai"
-    good, lossless = (_within(content["perplexity"], limits) for limits in (_PERPLEXITY_LIMITS, (1.003, 1.003)))
-    who = "SmolLM2-135M"
-    for shape, target in {"512+32": "1.05", "128+128": "0.80", "32+512": "0.70"}.items():
-        name = min(good, key=lambda each, shape=shape: responses[each]["shapes"][shape]["ratio"])
-        ratio = "{ratio:.2f} ({ratio_low:.2f} to {ratio_high:.2f})".format(**responses[name]["shapes"][shape])
-        what = f"{who}, CPU time of a response of {shape} tokens over the better peer on the input file ({name})"
-        yield what, ratio, target
-    cpu_s = {name: row["shapes"]["512+32"]["cpu_s"] for name, row in responses.items()}
-    if lossless:
-        name = min(lossless, key=cpu_s.__getitem__)
-        what = f"{who}, the same of a lossless variant over llama.cpp on the input file, 512+32 ({name})"
-        yield what, f"{cpu_s[name] / cpu_s[llama_cpp]:.2f}", "0.45"
-    name = min(good, key=lambda each: responses[each]["shapes"]["128+128"]["ratio"])
-    size, resident = content["size_bytes"], {each: row["resident_bytes"] for each, row in responses.items()}
-    yield f"{who}, weights and graph over the input file ({name})", f"{size[name] / size[llama_cpp]:.2f}", "0.96"
-    others = [resident[genai], resident["dense@torch-bf16"]]
-    value = " / ".join(f"{resident[name] / other:.2f}" for other in others)
-    yield f"{who}, resident memory over openvino-genai's / dense bf16's ({name})", value, "1 / 0.6"
-
-
-def _within(perplexity: Mapping[str, Any], limits: tuple[float, float]) -> list[str]:
-    inside, outside = limits
-    return [name for name, row in perplexity.items() if row["in"]["ratio"] <= inside and row["out"]["ratio"] <= outside]
-
-
-def _perplexities(row: dict[str, Any]) -> str:
-    inside, outside = (100 * (row[place]["ratio"] - 1) for place in ("in", "out"))
-    return f"{inside:+.2f} % / {outside:+.2f} %"
 
 
 def _hibernation_rows() -> Iterator[Row]:
@@ -377,27 +235,6 @@ def _hibernation_rows() -> Iterator[Row]:
 
 
 _SAVINGS = ("claimed_j", "observed_saving_j")
-_GAINS = {
-    "int4_relaxed over int4_straight_through": "",
-    "int4_inputs_too_relaxed over int4_inputs_too_straight_through": ", inputs in 4 bits too",
-    "int4_inputs_too_relaxed over int4_inputs_too_straight_through_learned": ", the same, its scales learned too",
-}
-_PERPLEXITIES = {  # our method -> the peer's, target
-    "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
-    "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
-    "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
-}
-# method of sparsity_smollm2 -> what it is, target: llm-compressor's on the same windows
-_PRUNED = {
-    "wanda_50": ("half, Wanda", "1.725 / 2.434"),
-    "wanda_50_swaps": ("half, Wanda and swaps", "below Wanda"),
-    "sparsegpt_50": ("half, SparseGPT", "1.396 / 2.647"),
-    "sparsegpt_50_swaps": ("half, SparseGPT and swaps", "below SparseGPT"),
-    "wanda_2_4": ("2:4, Wanda", "3.743 / 8.057"),
-    "wanda_2_4_swaps": ("2:4, Wanda and swaps", "below Wanda"),
-    "sparsegpt_2_4": ("2:4, SparseGPT", "1.855 / 7.921"),
-    "sparsegpt_2_4_swaps": ("2:4, SparseGPT and swaps", "below SparseGPT"),
-}
 _SEARCHES = {"gp": "gp", "TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"}
 
 
@@ -415,7 +252,7 @@ def _sweep_rows() -> Iterator[Row]:
 
 def _slurm_rows() -> Iterator[Row]:
     """Yield the rows of those parts that were measured: all of them take a machine with Slurm a quarter of an hour."""
-    slurm = result("slurm") if (RESULTS / "slurm.json").exists() else {}
+    slurm = result("slurm") if has_result("slurm") else {}
     if shared := slurm.get("sharing"):
         what = "12 points on a Slurm of one node: trainings, sparsifications and quantizations executed"
         yield what, _counts(shared), "2; 6; 12"

@@ -6,6 +6,7 @@ import argparse
 import copy
 import json
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 import common
 import smollm2
+from overwinter.models.huggingface import pretrained_tokenizer
 
 
 @dataclass(kw_only=True)
@@ -53,6 +56,23 @@ class Work:
 
 Method = Callable[[Work, Any, Any, torch.Tensor], None]
 """(work, model to compress in place, dense model, calibration windows)"""
+
+
+def peer(name: str, program: str, *arguments: str) -> Method:
+    """Return a peer's own method in its own environment, on the same windows; its seconds hold starting and loading."""
+
+    def compress(work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, windows, result = (Path(scratch) / part for part in ("model", "windows", "result"))
+            dense.network.save_pretrained(folder)
+            pretrained_tokenizer(smollm2.GGUF).save_pretrained(folder)
+            save_file({"windows": calibration.contiguous()}, windows)
+            work.part(name, lambda: common.run_peer(name, program, folder, windows, result, *arguments))
+            with torch.no_grad():
+                for layer, weight in load_file(result).items():
+                    model.network.get_submodule(layer).weight.copy_(weight)
+
+    return compress
 
 
 def make_table(

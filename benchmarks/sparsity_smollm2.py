@@ -4,6 +4,7 @@ Usage: ``sparsity_smollm2.py [--keep FOLDER] [METHOD ...]``. Results of earlier 
 that the table can be made in slices. With ``--keep`` pruned weights are kept with what they cost, for a later run to go
 on from. The model, the windows and the scores are those of `quantization_smollm2`; the settings are those of
 ``overwinter -C pipelines/smollm2 run sparsify=wanda``, ``sparsify=sparsegpt`` and ``sparsify=sparsegpt_distilled``.
+``llm_compressor_*`` are the peer's own methods (``make peers``).
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from overwinter.sparsity.one_shot import prune
 from overwinter.sparsity.recovery import recover
 from overwinter.tasks import LanguageModeling
 from quantization_smollm2 import METHODS as QUANTIZED
-from smollm2_table import Method, Work, make_table
+from smollm2_table import Method, Work, make_table, peer
 
 NAME = "sparsity_smollm2"
 _BATCH = 8
 _ROOT = Path(__file__).parents[1]
 _CASE = Project(root=_ROOT / "pipelines/smollm2", configs=_ROOT / "configs", config_name="smollm2")
 SWAPS = 100
+PATTERNS = {"50": "unstructured", "2_4": "2:4"}
 
 
 class OneShot:
@@ -106,24 +108,36 @@ def _reported(done: float, total: float) -> None:
 
 def _one_shots() -> dict[str, Method]:
     """Return both scores at 50 % and 2:4, each without and with swaps."""
-    patterns = {"50": "unstructured", "2_4": "2:4"}
     refined = {"": 0, "_swaps": SWAPS}
     return {
         f"{score}_{name}{suffix}": OneShot(
             f"sparsify={score}", f"sparsify.pattern={pattern}", f"sparsify.swaps={rounds}"
         )
-        for name, pattern in patterns.items()
+        for name, pattern in PATTERNS.items()
         for score in ("wanda", "sparsegpt")
         for suffix, rounds in refined.items()
     }
 
 
+def _peers() -> dict[str, Method]:
+    """Return llm-compressor's own Wanda and SparseGPT, its defaults (`make peers`)."""
+    return {
+        f"llm_compressor_{score}_{name}": peer("llm-compressor", "llm_compressor_sparse.py", score, pattern)
+        for name, pattern in PATTERNS.items()
+        for score in ("wanda", "sparsegpt")
+    }
+
+
 _DISTILLED_50 = OneShot("sparsify=sparsegpt_distilled")
-METHODS: dict[str, Method] = _one_shots() | {
-    "sparsegpt_50_distilled": _DISTILLED_50,
-    "sparsegpt_2_4_distilled": OneShot("sparsify=sparsegpt_distilled", "sparsify.pattern=2:4"),
-    "sparsegpt_50_distilled_int4": AndInt4(_DISTILLED_50),
-}
+METHODS: dict[str, Method] = (
+    _one_shots()
+    | _peers()
+    | {
+        "sparsegpt_50_distilled": _DISTILLED_50,
+        "sparsegpt_2_4_distilled": OneShot("sparsify=sparsegpt_distilled", "sparsify.pattern=2:4"),
+        "sparsegpt_50_distilled_int4": AndInt4(_DISTILLED_50),
+    }
+)
 
 
 def zeros(model: Any) -> float:

@@ -1,0 +1,119 @@
+"""The figures of language models: quantized, pruned, per token, per response, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from figure_rows import Row, has_result, result
+
+_PERPLEXITY_LIMITS = (1.015 * 1.005, 1.10 * 1.005)  # in and out of the domain; of a runtime half a percent more
+
+_PERPLEXITIES = {  # our method -> the peer's, target
+    "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
+    "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
+    "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
+}
+# method of sparsity_smollm2 -> what it is, target: llm-compressor's on the same windows
+_PRUNED = {
+    "wanda_50": ("half, Wanda", "1.725 / 2.434"),
+    "wanda_50_swaps": ("half, Wanda and swaps", "below Wanda"),
+    "sparsegpt_50": ("half, SparseGPT", "1.396 / 2.647"),
+    "sparsegpt_50_swaps": ("half, SparseGPT and swaps", "below SparseGPT"),
+    "wanda_2_4": ("2:4, Wanda", "3.743 / 8.057"),
+    "wanda_2_4_swaps": ("2:4, Wanda and swaps", "below Wanda"),
+    "sparsegpt_2_4": ("2:4, SparseGPT", "1.855 / 7.921"),
+    "sparsegpt_2_4_swaps": ("2:4, SparseGPT and swaps", "below SparseGPT"),
+    "sparsegpt_50_distilled": ("half, SparseGPT, then distilled", "1.12 / 1.60"),
+    "sparsegpt_2_4_distilled": ("2:4, SparseGPT, then distilled", "1.30 / 2.60"),
+    "sparsegpt_50_distilled_int4": ("half, SparseGPT, distilled, and int4", "1.18 / 1.85"),
+}
+
+
+def language_rows() -> Iterator[Row]:
+    """Return the rows of all that was measured of language models."""
+    rows = result("quantization_smollm2")["rows"]
+    for name, (peer, target) in _PERPLEXITIES.items():
+        what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name} ({peer})"
+        yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", target
+    yield from _sparse_language_rows()
+    recovered = rows["int4_distilled"]
+    what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
+    yield what, f"{recovered['seconds']:.0f} s", "900 s"
+    yield from _token_rows()
+    yield from _memory_rows()
+
+
+def _sparse_language_rows() -> Iterator[Row]:
+    if not has_result("sparsity_smollm2"):
+        return
+    rows = result("sparsity_smollm2")["rows"]
+    for name, (what, target) in _PRUNED.items():
+        if name in rows:
+            label = f"SmolLM2-135M pruned, perplexity over dense in / out of domain: {what}"
+            divergence = _both_domains(rows[name], "kl_nats", 2)
+            cost = f"{divergence} nats, {rows[name]['cpu_seconds']:.0f} CPU-s"
+            peer = rows.get(f"llm_compressor_{name}")
+            beside = "" if peer is None else f"; llm-compressor {_both_domains(peer, 'ratio', 3)}"
+            yield label, f"{_both_domains(rows[name], 'ratio', 3)} ({cost}{beside})", target
+
+
+def _both_domains(row: Mapping[str, Mapping[str, float]], figure: str, digits: int) -> str:
+    return " / ".join(f"{row[domain][figure]:.{digits}f}" for domain in ("in", "out"))
+
+
+def _memory_rows() -> Iterator[Row]:
+    memory = result("memory")
+    share = {name: step["share_of_float32"] for name, step in memory["steps"].items()}
+    reference = next(name for name in share if "torchao" in name)
+    for method in ("int8_weight_only", "int4_nearest"):
+        what = f"{memory['parameters'] / 1e9:.1f} billion parameters, memory over float32's: {method} ({reference})"
+        yield what, f"{share[method]:.0%} ({share[reference]:.0%})", "codes and one block"
+
+
+def _token_rows() -> Iterator[Row]:
+    content = result("language")
+    # Until language.py has judged the variants whose responses it measured, the figures of single tokens stand.
+    yield from _response_rows(content) if "perplexity" in content else _phase_rows(content["rows"])
+
+
+def _phase_rows(rows: Mapping[str, Any]) -> Iterator[Row]:
+    for phase in ("prefill", "decode"):
+        cost_j = {name: row[phase]["energy_per_token_j"] for name, row in rows.items()}
+        dense = min((name for name in cost_j if name.startswith("dense")), key=cost_j.__getitem__)
+        for variant in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
+            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {variant} over {dense}"
+            yield what, f"{cost_j[variant] / cost_j[dense]:.2f}", "below 1"
+
+
+def _response_rows(content: Mapping[str, Any]) -> Iterator[Row]:
+    """Of the variants on our runtimes whose perplexity is within the targets, the cheapest for each shape."""
+    responses, llama_cpp, genai = content["responses"], "peer: llama.cpp", "peer: openvino-genai"
+    good, lossless = (_within(content["perplexity"], limits) for limits in (_PERPLEXITY_LIMITS, (1.003, 1.003)))
+    who = "SmolLM2-135M"
+    for shape, target in {"512+32": "1.05", "128+128": "0.80", "32+512": "0.70"}.items():
+        name = min(good, key=lambda each, shape=shape: responses[each]["shapes"][shape]["ratio"])
+        ratio = "{ratio:.2f} ({ratio_low:.2f} to {ratio_high:.2f})".format(**responses[name]["shapes"][shape])
+        what = f"{who}, CPU time of a response of {shape} tokens over the better peer on the input file ({name})"
+        yield what, ratio, target
+    cpu_s = {name: row["shapes"]["512+32"]["cpu_s"] for name, row in responses.items()}
+    if lossless:
+        name = min(lossless, key=cpu_s.__getitem__)
+        what = f"{who}, the same of a lossless variant over llama.cpp on the input file, 512+32 ({name})"
+        yield what, f"{cpu_s[name] / cpu_s[llama_cpp]:.2f}", "0.45"
+    name = min(good, key=lambda each: responses[each]["shapes"]["128+128"]["ratio"])
+    size, resident = content["size_bytes"], {each: row["resident_bytes"] for each, row in responses.items()}
+    yield f"{who}, weights and graph over the input file ({name})", f"{size[name] / size[llama_cpp]:.2f}", "0.96"
+    others = [resident[genai], resident["dense@torch-bf16"]]
+    value = " / ".join(f"{resident[name] / other:.2f}" for other in others)
+    yield f"{who}, resident memory over openvino-genai's / dense bf16's ({name})", value, "1 / 0.6"
+
+
+def _within(perplexity: Mapping[str, Any], limits: tuple[float, float]) -> list[str]:
+    inside, outside = limits
+    return [name for name, row in perplexity.items() if row["in"]["ratio"] <= inside and row["out"]["ratio"] <= outside]
+
+
+def _perplexities(row: dict[str, Any]) -> str:
+    inside, outside = (100 * (row[place]["ratio"] - 1) for place in ("in", "out"))
+    return f"{inside:+.2f} % / {outside:+.2f} %"
