@@ -2,7 +2,7 @@
 
     python benchmarks/sparsity_fashion.py [--seeds 0 1 2] [--workers 2]
 
-Every seed trains its own dense model as pipelines/fashion does (in bf16, which this CPU multiplies in), prunes it by
+Every seed trains its own dense model as pipelines/fashion does, prunes it by
 magnitude with the dense one as its teacher, and rounds what is left to 8 bits per output channel; RigL trains from
 scratch with the dense model's settings. Differences are paired by seed, on the 10,000 test images in eager torch.
 No setting was tuned: they are the groups' own. Rows of earlier runs are kept, so that the table can
@@ -27,22 +27,23 @@ from rich.console import Console
 from rich.table import Table
 
 import common
-from overwinter import data, models, quantization, sparsity, tasks, training
-from overwinter.config import Config, Project, compose, validate
+import fashion_fits
+from overwinter import data, models, quantization, training
+from overwinter.config import Config
 from overwinter.files import write_json
 
 NAME = "sparsity_fashion"
-ROOT = Path(__file__).parents[1]
-MODELS = ROOT / ".overwinter" / "benchmarks" / NAME
-EPOCHS = "train.epochs=8"
-COMMON = ["threads=1", "train.precision=bf16"]
+MODELS = fashion_fits.ROOT / ".overwinter" / "benchmarks" / NAME
 SPARSE = [
-    *(EPOCHS, "sparsify=magnitude", "sparsify.amount=0.8", "sparsify.fit.epochs=5"),
-    *("sparsify.fit.batch_size=128", "sparsify.fit.precision=bf16"),
+    *("sparsify=magnitude", "sparsify.amount=0.8", "sparsify.fit.epochs=5", "sparsify.fit.batch_size=128"),
+    *("sparsify.fit.precision=native", "sparsify.fit.patience_epochs=0"),
 ]
 PER_CHANNEL = "{bits: 8, group_size: null, symmetric: true}"
 INT8 = ["quantize=int8_weight_only", f"+quantize.overrides={{features.*: {PER_CHANNEL}, head: {PER_CHANNEL}}}"]
-RIGL = ["train=rigl", EPOCHS, "train.batch_size=128", "train.patience_epochs=4", "sparsify=none"]
+RIGL = [
+    *("train=rigl", "train.epochs=8", "train.batch_size=128", "train.patience_epochs=0", "train.precision=native"),
+    "sparsify=none",
+]
 METHODS = {"sparse_80": SPARSE, "sparse_80_int8": [*SPARSE, *INT8], "rigl_90": RIGL}
 # Asked for: points of accuracy lost at most, and bytes of the weights' file over dense's.
 ASKED_LOST = {"sparse_80": 0.5, "sparse_80_int8": 0.7, "rigl_90": 1.0}
@@ -73,8 +74,8 @@ def main() -> None:
 def dense_and_pruned(seed: int) -> dict[str, Row]:
     """Train, prune with the dense model as teacher, round to 8 bits; return the row of each."""
     torch.set_num_threads(1)
-    config = composed([*METHODS["sparse_80_int8"], f"seed={seed}"])
-    source, folder = opened(config), MODELS / str(seed)
+    config = fashion_fits.composed([*METHODS["sparse_80_int8"], f"seed={seed}"])
+    source, folder = fashion_fits.opened(config), MODELS / str(seed)
     return {
         "dense": kept(folder / "dense", lambda: trained(config, source, folder / "dense")),
         "sparse_80": kept(folder / "sparse", lambda: pruned(config, source, folder)),
@@ -85,8 +86,8 @@ def dense_and_pruned(seed: int) -> dict[str, Row]:
 def from_scratch(seed: int) -> dict[str, Row]:
     """Train sparse from the start."""
     torch.set_num_threads(1)
-    config, folder = composed([*RIGL, f"seed={seed}"]), MODELS / str(seed) / "rigl"
-    return {"rigl_90": kept(folder, lambda: trained(config, opened(config), folder))}
+    config, folder = fashion_fits.composed([*RIGL, f"seed={seed}"]), MODELS / str(seed) / "rigl"
+    return {"rigl_90": kept(folder, lambda: trained(config, fashion_fits.opened(config), folder))}
 
 
 def kept(folder: Path, make: Callable[[], Row]) -> Row:
@@ -98,34 +99,10 @@ def kept(folder: Path, make: Callable[[], Row]) -> Row:
     return row
 
 
-def composed(overrides: list[str]) -> Config:
-    """Return the configuration of pipelines/fashion with overrides."""
-    project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
-    return validate(compose(project, [*COMMON, *overrides]))
-
-
-def opened(config: Config) -> data.Data:
-    """Return the data for the task."""
-    source = data.load_data(config.data, trusted=[])
-    return source.use(tasks.load_task(config.task, source.labels))
-
-
 def trained(config: Config, source: data.Data, folder: Path) -> Row:
     """Train as ``config.train`` says, save, and examine."""
-    model, begun = models.build_model(config.model, trusted=[], seed=config.seed), time.process_time()
-    sparse = sparsity.start_sparse(model, config.train, seed=config.seed)
-    result = training.fit(
-        model,
-        source.split("train"),
-        source.split("validation"),
-        config.train,
-        task=source.task,
-        seed=config.seed,
-        device=torch.device("cpu"),
-        threads=1,
-        hooks=sparse.hooks,
-        checkpoints=folder.with_suffix(".checkpoints"),
-    )
+    begun = time.process_time()
+    result, sparse = fashion_fits.train(config, source, checkpoints=folder.with_suffix(".checkpoints"))
     cpu_s = time.process_time() - begun
     images = source.split("train").singles(1)[0]
     flops = sparse.count_flops(result.model, images, steps=result.steps, batch_size=config.train.batch_size)
@@ -136,27 +113,8 @@ def trained(config: Config, source: data.Data, folder: Path) -> Row:
 
 def pruned(config: Config, source: data.Data, folder: Path) -> Row:
     """Sparsify the saved dense model as stages/sparsify.py does, save, and examine."""
-    model, teacher = (models.load_model(folder / "dense", trusted=[]) for _ in range(2))
-    settings, begun = config.sparsify.fine_tuning(), time.process_time()
-    assert settings is not None
-    training.fit(
-        model,
-        source.split("train"),
-        source.split("validation"),
-        settings.fit,
-        task=source.task,
-        seed=config.seed,
-        device=torch.device("cpu"),
-        threads=1,
-        hooks=config.sparsify.open().prepare(model, source.split("train")),
-        loss=training.DistillationLoss(
-            source.task,
-            teacher,
-            weight=settings.distillation_weight,
-            temperature=settings.distillation_temperature,
-        ),
-        checkpoints=folder / "sparse.checkpoints",
-    )
+    begun = time.process_time()
+    model = fashion_fits.prune(config, source, folder / "dense", checkpoints=folder / "sparse.checkpoints")
     cpu_s = time.process_time() - begun
     saved = save(config, source, model, folder / "sparse")
     return examined(model, saved, source) | {"cpu_s": cpu_s}

@@ -2,12 +2,12 @@
 
     python benchmarks/structured.py [--seeds 0 1 2]
 
-For each seed, three fits of the net of 65,834 parameters, one thread each: *dense*; *shrunk*, the same but that
-channels go while it is trained; and *pruned*, dense with two thirds of its FLOPs removed and fine-tuned with dense as
-its teacher. Dense and shrunk run side by side, so that what else the machine does slows both. Accuracy is on the 10,000
-test images, by ONNX Runtime; settings were chosen without them. The cost of a response is in CPU-seconds at batch 128,
-all forms in turn. Fits and rows of earlier runs are kept, in build/structured and in the result, so that the table can
-be made in slices.
+For each seed, three fits of the net of 65,834 parameters, one thread each: *dense*, as pipelines/fashion trains it;
+*shrunk*, the same but that channels go while it is trained; and *pruned*, dense with two thirds of its FLOPs removed
+and fine-tuned with dense as its teacher, as pipelines/fashion does. Dense and shrunk run side by side, so that whatever
+else runs slows both. Accuracy is on the 10,000 test images, by ONNX Runtime; settings were chosen without them.
+The cost of a response is in CPU-seconds at batch 128, all forms in turn. Fits and rows of earlier runs are kept, in
+build/structured and in the result, so that the table can be made in slices.
 """
 
 from __future__ import annotations
@@ -28,29 +28,21 @@ from rich.console import Console
 from rich.table import Table
 
 import common
-from overwinter import data, models, runtime, sparsity, tasks, training
-from overwinter.config import Config, Project, compose, validate
+import fashion_fits
+from overwinter import data, models, runtime, sparsity, training
+from overwinter.config import Config
 from overwinter.evaluation.intervals import loss_interval
 from overwinter.files import write_json
 from qat import interval
 
 NAME = "structured"
-ROOT = Path(__file__).parents[1]
-WORK = ROOT / "build/structured"
+WORK = fashion_fits.ROOT / "build/structured"
 DENSE, SHRUNK, PRUNED = "dense", "shrunk", "pruned"
 FITS = (DENSE, SHRUNK, PRUNED)
-TRAINING = ["train.epochs=4", "train.precision=bf16", "threads=1"]
 OVERRIDES = {
     DENSE: [],
     SHRUNK: ["train.shrink={amount: 0.55, at: [0.1, 0.2], multiple_of: 16}"],
-    PRUNED: [
-        "sparsify=fashion",
-        "sparsify.amount=0.66",
-        "sparsify.amount_of=flops",
-        "sparsify.ratio=global",
-        "sparsify.multiple_of=16",
-        "sparsify.fit.precision=bf16",
-    ],
+    PRUNED: [],
 }
 RUNTIMES = ("onnxruntime", "torch")
 BATCH = 128
@@ -76,20 +68,13 @@ def main() -> None:
         for seed, pruning in prunings.items():
             pruning.result()
             rows[str(seed)] = pool.submit(examined, seed).result()
-            common.write_result(NAME, {"training": TRAINING, "overrides": OVERRIDES, **summary(rows), "rows": rows})
+            common.write_result(NAME, {"overrides": OVERRIDES, **summary(rows), "rows": rows})
     show(summary(rows))
 
 
 def settings(fit: str, seed: int) -> Config:
     """Return the settings of a fit."""
-    project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
-    return validate(compose(project, [*TRAINING, *OVERRIDES[fit], f"seed={seed}"]))
-
-
-def loaded(config: Config) -> data.Data:
-    """Return the data, with the task that reads them."""
-    source = data.load_data(config.data, trusted=[])
-    return source.use(tasks.load_task(config.task, source.labels))
+    return fashion_fits.composed([*OVERRIDES[fit], f"seed={seed}"])
 
 
 def folder_of(fit: str, seed: int) -> Path:
@@ -104,9 +89,13 @@ def fitted(fit: str, seed: int) -> dict[str, Any]:
         return dict(json.loads(record.read_text()))
     torch.set_num_threads(1)
     config = settings(fit, seed)
-    source = loaded(config)
+    source = fashion_fits.opened(config)
     begun = time.process_time()
-    model = {DENSE: trained, SHRUNK: trained, PRUNED: pruned}[fit](config, source, seed)
+    model = (
+        fashion_fits.prune(config, source, folder_of(DENSE, seed))
+        if fit == PRUNED
+        else fashion_fits.train(config, source)[0].model
+    )
     cpu_s = time.process_time() - begun
     examples = source.split("train").first(4)[0]
     models.save_model(
@@ -128,36 +117,10 @@ def fitted(fit: str, seed: int) -> dict[str, Any]:
     return row
 
 
-def trained(config: Config, source: data.Data, seed: int) -> torch.nn.Module:
-    """Train from scratch, whole or shrinking."""
-    model = models.build_model(config.model, trusted=[], seed=seed)
-    shrink = config.train.shrink
-    hooks = [] if shrink is None else [sparsity.Shrinking(model, source.split("train"), shrink)]
-    return fit_with(config.train, model, source, seed, hooks=hooks)
-
-
-def pruned(config: Config, source: data.Data, seed: int) -> torch.nn.Module:
-    """Remove channels from the dense model of the seed, and fine-tune with it as the teacher."""
-    model, teacher = (models.load_model(folder_of(DENSE, seed), trusted=[]) for _ in range(2))
-    chosen = config.sparsify
-    hooks = chosen.open().prepare(model, source.split("train"))
-    loss = training.DistillationLoss(
-        source.task, teacher, weight=chosen.distillation_weight, temperature=chosen.distillation_temperature
-    )
-    return fit_with(chosen.fit, model, source, seed, hooks=hooks, loss=loss)
-
-
-def fit_with(fit: Any, model: torch.nn.Module, source: data.Data, seed: int, **options: Any) -> torch.nn.Module:
-    """Fit a model in place on one thread, and return it."""
-    splits = source.split("train"), source.split("validation")
-    device = torch.device("cpu")
-    return training.fit(model, *splits, fit, task=source.task, seed=seed, device=device, threads=1, **options).model
-
-
 def examined(seed: int) -> dict[str, Any]:
     """Count right outputs on the test split and time the responses of all fits in turn."""
     fits = {fit: fitted(fit, seed) for fit in FITS}
-    source = loaded(settings(DENSE, seed))
+    source = fashion_fits.opened(settings(DENSE, seed))
     inputs, labels = source.split("test").whole()
     sessions = {(fit, name): session(fit, seed, name, source) for fit in FITS for name in RUNTIMES}
     right = {fit: flags(sessions[fit, "onnxruntime"], inputs, labels) for fit in FITS}

@@ -25,8 +25,9 @@ from rich.table import Table
 from torch import nn
 
 import common
-from overwinter import data, models, tasks, training
-from overwinter.config import Config, Project, compose, validate
+import fashion_fits
+from overwinter import data, models, training
+from overwinter.config import Config
 
 NAME = "training"
 ROOT = Path(__file__).parents[1]
@@ -79,23 +80,21 @@ def measured(row: str, seed: int, target: float) -> dict[str, Any]:
     """Train until the target and return what it took, in a fresh process."""
     torch.set_num_threads(1)
     levers, whole_run = ROWS[row], [f"seed={seed}", "threads=1", f"train.to={{accuracy: {target}}}"]
-    project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
-    config = validate(compose(project, [*whole_run, "train.checks_per_epoch=4", *(levers or ["data.flip=false"])]))
-    source = data.load_data(config.data, trusted=[])
-    source = source.use(tasks.load_task(config.task, source.labels))
+    config = fashion_fits.composed([*whole_run, "train.checks_per_epoch=4", *(levers or ["data.flip=false"])])
+    source = fashion_fits.opened(config)
     begun_cpu_s, begun_s = time.process_time(), time.monotonic()
-    model = models.build_model(config.model, trusted=[], seed=seed)
-    done = plain_script(model, source, seed, target) if levers is None else fitted(model, source, config)
+    model, done = plain_script(source, config, target) if levers is None else fitted(source, config)
     cost = {"cpu_s": time.process_time() - begun_cpu_s, "wall_s": time.monotonic() - begun_s}
-    test = training.evaluate(model.eval(), source.split("test"), source.task).measures["accuracy"]
+    test = training.evaluate(model, source.split("test"), source.task).measures["accuracy"]
     return {**cost, **done, "accuracy_test": test}
 
 
-def plain_script(model: nn.Module, source: data.Data, seed: int, target: float) -> dict[str, Any]:
+def plain_script(source: data.Data, config: Config, target: float) -> tuple[nn.Module, dict[str, Any]]:
     """Train as a short script does: fp32, AdamW, batches in random order, a look at the validation split per epoch."""
     inputs, targets = source.split("train").whole()
+    model = models.build_model(config.model, trusted=[], seed=config.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PLAIN_LEARNING_RATE)
-    torch.manual_seed(seed)
+    torch.manual_seed(config.seed)
     accuracy, epoch = 0.0, 0
     while accuracy < target and epoch < PLAIN_EPOCHS:
         epoch += 1
@@ -107,7 +106,8 @@ def plain_script(model: nn.Module, source: data.Data, seed: int, target: float) 
             optimizer.step()
         accuracy = accuracy_of(model.eval(), *source.split("validation").whole())
     steps = epoch * -(-len(inputs) // PLAIN_BATCH)
-    return {"epochs": epoch, "steps": steps, "reached": accuracy >= target, "accuracy_validation": accuracy}
+    reached = accuracy >= target
+    return model, {"epochs": epoch, "steps": steps, "reached": reached, "accuracy_validation": accuracy}
 
 
 @torch.inference_mode()
@@ -119,24 +119,10 @@ def accuracy_of(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -
     return int(sum(right)) / len(targets)
 
 
-def fitted(model: nn.Module, source: data.Data, config: Config) -> dict[str, Any]:
+def fitted(source: data.Data, config: Config) -> tuple[nn.Module, dict[str, Any]]:
     """Train as the stage `train` does."""
-    train, samples = source.split("train"), config.train.whitening_samples
-    frozen: tuple[nn.Module, ...] = ()
-    if samples:
-        frozen = training.whiten_first_convolution(model, train, samples=samples, seed=config.seed).frozen
-    result = training.fit(
-        model,
-        train,
-        source.split("validation"),
-        config.train,
-        task=source.task,
-        seed=config.seed,
-        device=torch.device("cpu"),
-        threads=config.threads,
-        frozen=frozen,
-    )
-    return {
+    result, _ = fashion_fits.train(config, source)
+    return result.model, {
         "epochs": result.epochs_run,
         "steps": result.steps,
         "reached": result.reached,
