@@ -105,7 +105,7 @@ def test_the_readmes_rows_are_of_the_cheapest_that_is_good_enough(program, load_
     cpu_s = dict(zip(names, (3.0, 2.0, 9.0, 1.0, 0.1), strict=True))
     replies = [reply(name, 0, cpu_s[name], 100) | {"shape": shape} for name in names for shape in program.SHAPES]
     perplexity = {"int4@x": (1.01, 1.1), "int2@x": (2.0, 2.0), "dense@torch-bf16": (1.0, 1.001)}
-    rows = load_benchmark("readme")._response_rows(
+    rows = load_benchmark("figure_rows_language")._response_rows(
         {
             "responses": program.summarize(replies),
             "size_bytes": dict.fromkeys(names, 96) | {"peer: llama.cpp": 100},

@@ -40,6 +40,7 @@ NEEDED = {
     ("data", "text"): [f"data.root={__file__}", f"data.tokenizer={__file__}"],
     ("model", "huggingface"): [*LANGUAGE[1:], f"model.root={__file__}"],
     ("model", "smollm2"): LANGUAGE[1:],
+    ("train", "lora"): [*LANGUAGE, f"model.root={__file__}"],
     ("train", "rigl"): ["sparsify=none"],
     ("evaluate", "language"): ["pipeline=language"],
     ("pipeline", "language"): ["evaluate=language"],

@@ -57,10 +57,12 @@ class Stage:
     """The part of `overwinter.pipeline.Stage` that the program uses."""
 
     name = "train"
+    ranks, is_main = None, True
 
     def __init__(self, folder, config):
         self.folder, self.config, self.checkpoints = folder, config, folder / "checkpoints"
         self.lines, self.metrics = [], {}
+        self.meter = SimpleNamespace(read=lambda: SimpleNamespace(energy_j=time.process_time()))
 
     def out(self, name="model"):
         return self.folder / "out" / name
@@ -75,10 +77,6 @@ class Stage:
 
     def spent_j(self):
         return 0.0
-
-    @property
-    def meter(self):
-        return SimpleNamespace(read=lambda: SimpleNamespace(energy_j=time.process_time()))
 
     def log(self, text):
         self.lines += text.splitlines()

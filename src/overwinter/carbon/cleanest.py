@@ -9,6 +9,8 @@ from itertools import pairwise
 
 from overwinter.carbon.provider import Point
 
+_DIGITS = 6  # of g/kWh: means that differ by the order of a sum are equal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -48,7 +50,7 @@ def cleanest_start(
     starts = {edge - shift for edge in [*edges, _end(points)] for shift in (timedelta(0), duration)}
     known = [each for each in {*starts, latest_utc} if now_utc < each <= latest_utc and each + duration <= _end(points)]
     means = {each: _mean(points, each, duration_s) for each in [now_utc, *sorted(known)]}
-    best = min(means, key=lambda each: (means[each], each))
+    best = min(means, key=lambda each: (round(means[each], _DIGITS), each))
     return Start(start_utc=best, g_per_kwh=means[best], now_g_per_kwh=means[now_utc])
 
 
