@@ -33,7 +33,8 @@ def test_every_command_of_the_readme_does_what_it_says(space, block):
         assert done.returncode == exit_code, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_readme_quotes_only_what_is_on_file():
+def test_the_readme_quotes_only_what_is_on_file(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     readme = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
     for page in readme["PAGES"]:
         text = page.read_text()
