@@ -1,9 +1,10 @@
 """CPU-seconds to 91 % accuracy on Fashion-MNIST, lever by lever, over those of a plain fp32 script.
 
-    python benchmarks/training.py [ROW ...] [--seeds 0 1 2] [--target 0.91]
+    python benchmarks/training.py [ROW ...] [--seeds 0 1 2] [--target 0.92]
 
 All 54,000 training images, one process and one thread. Each fit stops when the 6,000 images of validation reach the
-target, which its checks are counted for; the test split is looked at once, afterwards. Rows follow each other seed by
+target, a point above what is asked on the test images, which are harder for every row; its checks are counted. The test
+split is looked at once, afterwards. Rows follow each other seed by
 seed, so that other work on the machine slows all of them; rows of earlier runs are kept.
 """
 
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help="; ".join(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--target", type=float, default=0.91)
+    parser.add_argument("--target", type=float, default=0.92)
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"unknown rows {sorted(unknown)}; known: {'; '.join(ROWS)}")

@@ -8,32 +8,18 @@ linear layers' weights, quantized and dequantized, by their names. All else is t
 
 import sys
 
-import torch
-from datasets import Dataset
-from llmcompressor import oneshot
+from llm_compressor import compressed
 from llmcompressor.modifiers.gptq import GPTQModifier
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from safetensors.torch import save_file
 
 WEIGHTS = {"num_bits": 4, "type": "int", "symmetric": False, "strategy": "group", "group_size": 64}
 
 
 def main(model_folder: str, calibration: str, result: str) -> None:
     """Quantize, and write what the weights became."""
-    torch.set_num_threads(2)
-    windows = load_file(calibration)["windows"].tolist()
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-    samples = Dataset.from_dict({"input_ids": windows, "attention_mask": [[1] * len(each) for each in windows]})
     group = {"targets": ["Linear"], "weights": WEIGHTS}
     recipe = GPTQModifier(config_groups={"group_0": group}, ignore=["lm_head"])
-    oneshot(
-        model=model,
-        dataset=samples,
-        recipe=recipe,
-        num_calibration_samples=len(windows),
-        max_seq_length=len(windows[0]),
-        shuffle_calibration_samples=False,
-    )
+    model = compressed(model_folder, calibration, recipe)
     layers = {name: each for name, each in model.named_modules() if hasattr(each, "weight_scale")}
     save_file({name: each.weight.detach().float().contiguous() for name, each in layers.items()}, result)
 

@@ -10,11 +10,9 @@ peer's default.
 import sys
 
 import torch
-from datasets import Dataset
-from llmcompressor import oneshot
+from llm_compressor import compressed
 from llmcompressor.modifiers.pruning import SparseGPTModifier, WandaPruningModifier
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from safetensors.torch import save_file
 
 MODIFIERS = {"wanda": WandaPruningModifier, "sparsegpt": SparseGPTModifier}
 MASKS = {"unstructured": "0:0", "2:4": "2:4"}
@@ -22,19 +20,8 @@ MASKS = {"unstructured": "0:0", "2:4": "2:4"}
 
 def main(model_folder: str, calibration: str, result: str, score: str, pattern: str) -> None:
     """Prune, and write what the weights became."""
-    torch.set_num_threads(2)
-    windows = load_file(calibration)["windows"].tolist()
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-    samples = Dataset.from_dict({"input_ids": windows, "attention_mask": [[1] * len(each) for each in windows]})
     recipe = MODIFIERS[score](sparsity=0.5, mask_structure=MASKS[pattern], targets=["Linear"], ignore=["lm_head"])
-    oneshot(
-        model=model,
-        dataset=samples,
-        recipe=recipe,
-        num_calibration_samples=len(windows),
-        max_seq_length=len(windows[0]),
-        shuffle_calibration_samples=False,
-    )
+    model = compressed(model_folder, calibration, recipe)
     layers = {name: each for name, each in model.named_modules() if isinstance(each, torch.nn.Linear)}
     pruned = {name: each.weight.detach().float() for name, each in layers.items() if name != "lm_head"}
     save_file({name: weight.contiguous() for name, weight in pruned.items()}, result)

@@ -11,11 +11,12 @@ DDP: Li et al., "PyTorch Distributed", 2020 (https://arxiv.org/abs/2006.15704); 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import distributed, nn
@@ -25,8 +26,8 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models.state import copy_module, unique_state
 from overwinter.training.device import pick_device
 from overwinter.training.rank_group import RankGroup
+from overwinter.training.rank_messages import broadcast_json, gather_bytes
 
-Value = TypeVar("Value")
 _Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
@@ -113,31 +114,26 @@ class ReplicatedRanks(RankGroup):
         total = max(1.0, float(sums[1]))
         return float(sums[0]) / total, weight * self.size / total
 
-    def from_main(self, value: Value) -> Value:
-        """Return the main rank's value."""
-        values = [value]
-        distributed.broadcast_object_list(values, src=self._main)
-        return values[0]
+    def from_main(self, value: Any) -> Any:
+        """Return the main rank's value, as JSON holds it."""
+        return broadcast_json(value, source=self._main)
 
-    def gather(self, value: Value) -> list[Value]:
-        """Return the values of all ranks, in order."""
-        values: list[Any] = [None] * self.size
-        distributed.all_gather_object(values, value)
-        return values
+    def gather(self, content: bytes) -> list[bytes]:
+        """Return the contents of all ranks, in order."""
+        return gather_bytes(content)
 
     def checkpoint_from_main(self, found: _Checkpoint | None) -> _Checkpoint | None:
         """Return the main rank's checkpoint, so that the others need not read its folder."""
         tensors, progress = ({}, None) if found is None else found
-        described = self.from_main(
-            (progress, {name: (tuple(each.shape), each.dtype) for name, each in tensors.items()})
-        )
-        if described[0] is None:
+        kinds = {name: (list(each.shape), _dtype_name(each)) for name, each in tensors.items()}
+        progress, kinds = self.from_main((progress, kinds))
+        if progress is None:
             return None
         received = {}
-        for name, (shape, dtype) in described[1].items():
-            received[name] = tensors[name] if self.is_main else torch.empty(shape, dtype=dtype)
+        for name, (shape, dtype) in kinds.items():
+            received[name] = tensors[name] if self.is_main else torch.empty(shape, dtype=getattr(torch, dtype))
             distributed.broadcast(received[name], src=self._main)
-        return received, described[0]
+        return received, progress
 
 
 class ShardedRanks(ReplicatedRanks):
@@ -181,6 +177,10 @@ class ShardedRanks(ReplicatedRanks):
                 if (weights := whole[name]) is not None:
                     tensor.copy_(weights)
         return self._whole
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _synchronised(model: nn.Module, ranks: int) -> nn.Module:
@@ -232,9 +232,8 @@ def _has_gpus() -> bool:
 
 def _agreed(configuration_key: str, may_be_main: bool) -> int:
     """Return the main rank, once all ranks are known to have one configuration."""
-    own = (configuration_key, may_be_main, socket.gethostname())
-    ranks: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(ranks, own)
+    own = json.dumps((configuration_key, may_be_main, socket.gethostname()))
+    ranks = [json.loads(each) for each in gather_bytes(own.encode())]
     for rank, (key, _, host) in enumerate(ranks):
         if key != ranks[0][0]:
             raise ConfigError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import load, save
 from torch import nn
 
 from overwinter.data import Split
@@ -90,7 +92,8 @@ def _evaluate(
         progress(count, split.size or count)
     model.train(was_training)
     # (batches, ranks): a batch's samples are in the order of the ranks.
-    in_order = [each for batch in zip(*ranks.gather(found), strict=True) for each in batch if each.samples]
+    of_ranks = [found] if ranks.size == 1 else [_unpacked(each) for each in ranks.gather(_packed(found))]
+    in_order = [each for batch in zip(*of_ranks, strict=True) for each in batch if each.samples]
     loss = sum(each.loss * each.samples for each in in_order) / count
     return Score(loss=loss, measures=task.measure(join_rows([each.rows for each in in_order])))
 
@@ -104,6 +107,31 @@ def _scored(
     loss = float(task.loss(outputs, targets[own].to(device)))
     rows = task.rows(outputs.cpu().numpy(), targets[own].numpy())
     return _Scored(loss=loss, samples=part.stop - part.start, rows=rows)
+
+
+def _packed(found: Sequence[_Scored]) -> bytes:
+    """Return a rank's parts as a safetensors file."""
+    arrays = {
+        f"{number}.{name}": np.ascontiguousarray(values)
+        for number, each in enumerate(found)
+        for name, values in each.rows.items()
+    }
+    arrays["losses"] = np.array([each.loss for each in found])
+    arrays["samples"] = np.array([each.samples for each in found])
+    return save(arrays)
+
+
+def _unpacked(content: bytes) -> list[_Scored]:
+    arrays = load(content)
+    losses, samples = arrays.pop("losses"), arrays.pop("samples")
+    rows: list[dict[str, Any]] = [{} for _ in losses]
+    for key, values in arrays.items():
+        number, _, name = key.partition(".")
+        rows[int(number)][name] = values
+    return [
+        _Scored(loss=float(loss), samples=int(count), rows=each)
+        for loss, count, each in zip(losses, samples, rows, strict=True)
+    ]
 
 
 def _batch_size(model: nn.Module, split: Split, device: torch.device) -> int:

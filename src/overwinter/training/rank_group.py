@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
-Value = TypeVar("Value")
 _Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
@@ -57,13 +56,13 @@ class RankGroup:
         del weight
         return value, 1.0
 
-    def from_main(self, value: Value) -> Value:
-        """Return the main rank's value."""
+    def from_main(self, value: Any) -> Any:
+        """Return the main rank's value: a JSON value, in which tuples may have become lists."""
         return value
 
-    def gather(self, value: Value) -> list[Value]:
-        """Return the values of all ranks, in order."""
-        return [value]
+    def gather(self, content: bytes) -> list[bytes]:
+        """Return the contents of all ranks, in order."""
+        return [content]
 
     def checkpoint_from_main(self, found: _Checkpoint | None) -> _Checkpoint | None:
         """Return the tensors and the progress of the checkpoint that the main rank has found."""
