@@ -33,6 +33,8 @@ def test_dvc_shows_metrics_parameters_and_plots(space):
     drawn = (space.root / "dvc_plots" / "index.html").read_text()
     assert "outputs_train_power_csv" in drawn
     assert '"facet": {"row": {"field": "device"' in drawn
+    assert '<script src="../.dvc/tmp/vega.js">' in drawn
+    assert (space.root / ".dvc/tmp/vega.js").exists()
 
 
 def test_an_override_runs_only_what_depends_on_it_and_plain_dvc_makes_the_same_bytes(space, fresh):

@@ -97,11 +97,12 @@ def test_outside_a_project_every_command_says_so(tmp_path, workspace):
 
 
 def test_the_committed_files_are_what_configs_says(workspace):
-    """params.yaml and dvc.yaml, of the root and of every case, held against their source."""
+    """What `overwinter compose` writes, in the root and in every case, held against its source."""
+    written = ("params.yaml", "dvc.yaml", ".dvc/plots/power.json", ".dvc/plots/page.html")
     for folder in (ROOT, *sorted(path.parent.parent for path in ROOT.glob("pipelines/*/.dvc/config"))):
-        before = [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")]
+        before = [(folder / name).read_bytes() for name in written]
         workspace(folder)("overwinter", "compose")
-        assert [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")] == before
+        assert [(folder / name).read_bytes() for name in written] == before
 
 
 @pytest.mark.slow

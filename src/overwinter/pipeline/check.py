@@ -8,6 +8,7 @@ from overwinter.files import write_json
 from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.parent_watch import watch_parent
+from overwinter.pipeline.plots_page import write_vega
 from overwinter.pipeline.render import CHECK_OUT, DATA_OUT
 
 
@@ -27,4 +28,5 @@ def run_check() -> int:
     write_json(project.root / CHECK_OUT, {"params": "valid"})
     if versions := remote_versions(config.data):
         write_json(project.root / DATA_OUT, versions)
+    write_vega(project)
     return 0

@@ -12,6 +12,7 @@ from overwinter.errors import ConfigError
 from overwinter.files import write_text
 from overwinter.pipeline.code import code_files
 from overwinter.pipeline.plots import TEMPLATE, render_power_plot
+from overwinter.pipeline.plots_page import PAGE, render_plots_page
 from overwinter.pipeline.render import render_dvc_yaml, render_gitignore
 
 
@@ -19,7 +20,7 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
     """Compose configs/ with ``overrides``, validate, and write params.yaml and the files rendered from it.
 
     Returns:
-        The files that changed: params.yaml, dvc.yaml, outputs/.gitignore, the plot template.
+        The files that changed: params.yaml, dvc.yaml, outputs/.gitignore, the template and the page of plots.
 
     Raises:
         ConfigError: the configuration is invalid; no file is changed.
@@ -43,6 +44,7 @@ def write_rendered(project: Project, params: str, config: Config, *, dvc_yaml: s
         project.dvc_yaml: dvc_yaml,
         project.outputs / ".gitignore": render_gitignore(config),
         project.plot_templates / f"{TEMPLATE}.json": render_power_plot(),
+        project.plot_templates / PAGE: render_plots_page(),
     }
     changed = [path for path, content in wanted.items() if _read(path) != content]
     for path in changed:

@@ -15,6 +15,7 @@ from overwinter.config.composition import configs_digest
 from overwinter.errors import ConfigError, nearest
 from overwinter.files import write_error, write_text
 from overwinter.pipeline.plots import TEMPLATE, render_power_plot
+from overwinter.pipeline.plots_page import PAGE, render_plots_page
 from overwinter.template import template_folder
 
 _PARTS = ("configs", "stages", "data", "dvc.yaml", "params.yaml")
@@ -28,6 +29,8 @@ _DVC_CONFIG = """\
     enabled = true
     config_dir = configs
     config_name = config
+[plots]
+    html_template = plots/page.html
 """
 
 
@@ -78,6 +81,7 @@ def create_project(folder: Path, *, cases: Sequence[str] = ()) -> None:
             _DVC_CONFIG.format(no_scm="" if _in_git(folder) else "    no_scm = true\n"),
         )
         write_text(folder / ".dvc" / "plots" / f"{TEMPLATE}.json", render_power_plot())
+        write_text(folder / ".dvc" / "plots" / PAGE, render_plots_page())
         write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
         write_text(
             folder / ".dvcignore",

@@ -2,6 +2,7 @@
 
 It is a Vega-Lite template in .dvc/plots, which dvc.yaml refers to. DVC's own templates draw one series per file, and
 would join 5 W of a CPU and 0.1 W of its memory to one line. Each compared revision has its own colour, as in DVC.
+The page around the plots, which .dvc/config refers to, is in `plots_page`.
 """
 
 from __future__ import annotations

@@ -2,29 +2,14 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from overwinter.cli import main
 from overwinter.report.page import read_content, render_page
+from tests.support.browser import needs_browser, open_page
 from tests.support.page_figures import check_figures
 from tests.support.report_project import make_report_project
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=2000",
-]
 
 
 @pytest.fixture
@@ -88,18 +73,12 @@ def test_the_command_writes_the_page_and_the_figures(project, monkeypatch, capsy
 
 
 @pytest.mark.special
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+@needs_browser
 def test_a_browser_renders_it_without_an_error(project, tmp_path):
     pytest.importorskip("vl_convert", reason="overwinter[report] is not installed")
     page = tmp_path / "report.html"
     page.write_text(render_page(read_content(project)))
-    done = subprocess.run(
-        [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    done = open_page(page)
     assert "CONSOLE" not in done.stderr
     assert check_figures(done.stdout, project.root) >= 30
     assert done.stdout.count("<svg") == 8  # four charts, for a screen and for a phone
