@@ -56,8 +56,14 @@ class Workspace:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def start(self, *words: str, out: int | IO[str] = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
-        quiet = {"stdout": out, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    def start(
+        self,
+        *words: str,
+        out: int | IO[str] = subprocess.DEVNULL,
+        errors: int | IO[str] = subprocess.DEVNULL,
+        **env: str,
+    ) -> subprocess.Popen[bytes]:
+        quiet = {"stdout": out, "stderr": errors, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(words, cwd=self.root, env={**self.env, **env}, start_new_session=True, **quiet)
 
     def run(self, *overrides: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:

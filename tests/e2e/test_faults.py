@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -71,12 +72,20 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_next_one_goes_on_from_it(sp
     overrides = ("train.epochs=12", "train.patience_epochs=0")
     events = space.root / ".overwinter" / "runs"
     before = set(events.glob("*.events"))
-    runner = space.start("overwinter", "run", *overrides)
+    said = space.root / "said.txt"
+    with said.open("w") as errors:
+        runner = space.start("overwinter", "run", *overrides, errors=errors)
     log = _wait_for(lambda: next(iter(set(events.glob("*.events")) - before), None))
     _wait_for(lambda: '"progress"' in log.read_text())
-    os.kill(runner.pid, signal.SIGINT)
-    assert runner.wait(timeout=30) != 0
+    os.killpg(runner.pid, signal.SIGINT)  # to all of the terminal's foreground, as Ctrl-C does
+    assert runner.wait(timeout=60) == 130
+    assert re.search(
+        r"overwinter: train was interrupted at \d+ of \d+ steps\. The next run resumes from there; finished stages",
+        said.read_text(),
+    )
+    assert "train: interrupted (" in said.read_text()
     assert not _stages(space)
+    assert not list((space.root / "outputs").rglob(".part-*"))
     record = json.loads(space("overwinter", "ledger", "--json", "--status", "interrupted").stdout)["executions"][-1]
     assert record["stage"] == "train"
     space("dvc", "repro", "train")

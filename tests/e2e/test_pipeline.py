@@ -80,6 +80,14 @@ def test_hydra_answers_its_own_flags(space):
     assert "sparsify" in space("python", "stages/train.py", "--help").stdout
 
 
+def test_a_tracker_without_its_server_is_refused_before_anything_is_said_or_changed(untouched):
+    params = (untouched.root / "params.yaml").read_bytes()
+    done = untouched("overwinter", "run", "train.epochs=3", "--track", "mlflow", check=False, MLFLOW_TRACKING_URI="")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert (untouched.root / "params.yaml").read_bytes() == params
+
+
 def test_plan_names_the_parameter_and_what_follows(untouched):
     done = untouched("overwinter", "plan", "--json", "sparsify.amount=0.25")
     planned = {stage["name"]: stage for stage in json.loads(done.stdout)["stages"]}

@@ -61,9 +61,9 @@ def test_work_without_a_checkpoint_is_paused_only_before_its_first_step(stage: S
 
 def test_who_interrupts_is_reported_what_happens_next_time(stage: Stage):
     stage.interrupted = True
-    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run resumes from there"):
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10 steps\. The next run resumes from there"):
         stage.progress(3, 10)
-    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run starts over"):
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10 steps\. The next run starts over"):
         stage.unsaved_progress(3, 10)
 
 
@@ -206,7 +206,7 @@ def test_a_signal_ends_the_wait_as_it_ends_the_work(working: Stage, measurement:
         working.interrupted = True
 
     threading.Timer(0.2, interrupt).start()
-    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run resumes"):
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10 steps\. The next run resumes"):
         working.progress(3, 10)
 
 

@@ -130,16 +130,19 @@ def _attempt(project: Project, overrides: Sequence[str], until: str | None, trac
 
     plan = _look_ahead(project, overrides)
     targets = () if until is None else (gate_name(stages_until(until, plan.config)[-1]),)
-    write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
     run_id = new_run_id()
-    tracking = open_tracking(track, folder=project.state, run=run_id, log=_warn)
-    with contextlib.closing(tracking), contextlib.closing(progress_for(Console(stderr=True))) as progress:
+    tracking = open_tracking(track, folder=project.state, run=run_id, log=_warn)  # refuses before a file is changed
+    with contextlib.closing(tracking):
+        if replaced := _replaced(plan, project):
+            _warn(replaced)
+        write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
+        with contextlib.closing(progress_for(Console(stderr=True))) as progress:
 
-        def on_event(event: dict[str, Any]) -> None:
-            progress(event)
-            tracking(event)
+            def on_event(event: dict[str, Any]) -> None:
+                progress(event)
+                tracking(event)
 
-        return reproduce(project, on_event, targets=targets, run_id=run_id)
+            return reproduce(project, on_event, targets=targets, run_id=run_id)
 
 
 def _warn(text: str) -> None:
@@ -147,7 +150,7 @@ def _warn(text: str) -> None:
 
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:
-    """Plan: report replaced outputs, and refuse a run over the budget before anything is spent or written."""
+    """Plan, and refuse a run over the budget before anything is spent or written."""
     from overwinter.data.local_files import check_data
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
@@ -157,8 +160,6 @@ def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:
     verdict = look_ahead(plan, project).verdict
     if not verdict.passed:
         raise RefusedError(f"this run exceeds the budget; nothing was started.\n{verdict.refusal()}")
-    if replaced := _replaced(plan, project):
-        print(f"overwinter: {replaced}", file=sys.stderr)
     return plan
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 from overwinter.config import Project
@@ -65,7 +66,7 @@ def write_vega(project: Project) -> None:
         import vl_convert
     except ImportError:
         return
-    kept = _cache() / f"vega-lite-{_VEGA_LITE}-vl-convert-{vl_convert.__version__}.js"
+    kept = _cache() / f"vega-lite-{_VEGA_LITE}-vl-convert-{version('vl-convert-python')}.js"
     if kept.exists():
         content = kept.read_text(encoding="utf-8")
     else:

@@ -195,7 +195,8 @@ def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any
     if failures:
         outcome.exit_code = failures[-1]["exit_code"]
         outcome.failed = failures[-1]["stage"]
-        outcome.message = f"{outcome.failed}: {failures[-1]['message']}"
+        said = failures[-1]["message"]
+        outcome.message = said if said.startswith(f"{outcome.failed} ") else f"{outcome.failed}: {said}"
         outcome.traceback = failures[-1].get("traceback", "")
     elif (ended := _ended_by_itself(_lines(outcome.log))) is not None:
         outcome.exit_code = EXIT_FAILED

@@ -24,6 +24,7 @@ from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.prefix import prefix_keys
 from overwinter.pipeline.render import DATA_OUT, gate_name
 from overwinter.pipeline.supervised import Supervised
+from overwinter.programs import EXIT_INTERRUPTED
 from overwinter.records import to_json, write_record
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Stage(Supervised):
     def _stop_if_interrupted(self) -> None:
         if self.interrupted:
             (done, total), next_run = self.position, "resumes from there" if self._kept else "starts over"
-            at = "" if done is None else f" at {done:g} of {total:g}"
+            at = "" if done is None else f" at {done:g} of {total:g} steps"
             raise InterruptedStageError(
                 f"{self.name} was interrupted{at}. The next run {next_run}; finished stages are kept."
             )
@@ -365,6 +366,8 @@ class Stage(Supervised):
 
 class InterruptedStageError(OverwinterError):
     """The stage was interrupted (Ctrl-C, SIGTERM) and stopped at a step."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 class ProbeEndedError(InterruptedStageError):

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED
+from overwinter.programs import EXIT_INTERRUPTED
 from overwinter.report.progress_line import ProgressLine
 from overwinter.units import format_duration
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LINE_INTERVAL_S = 10.0
+_VERDICTS = {EXIT_DONE: "done", EXIT_REFUSED: "refused", EXIT_INTERRUPTED: "interrupted"}
 
 
 class RunDisplay(Protocol):
@@ -104,9 +107,7 @@ class RichProgress:
 
 
 def _verdict(event: dict[str, Any]) -> str:
-    if event["exit_code"] == 0:
-        return "done"
-    return "refused" if event["exit_code"] == 3 else "failed"
+    return _VERDICTS.get(event["exit_code"], "failed")
 
 
 def _is_stage(name: str) -> bool:
