@@ -112,6 +112,7 @@ def batch_sized(
         config.train,
         energy_j=lambda: stage.meter.read().energy_j,
         log=stage.log,
+        limits=stage.control,
         checkpoints=stage.checkpoints,
         task=data.task,
         seed=config.seed,

@@ -181,6 +181,13 @@ def test_a_value_beyond_float16_is_refused(written):
         written(model)
 
 
+def test_a_model_whose_configuration_cannot_name_what_is_left_is_refused(written):
+    model = quantized([INT4])
+    model.config["intermediate_size"] *= 2
+    with pytest.raises(ConfigError, match="which cannot name the heads or hidden units that are left"):
+        written(model)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_packing_is_the_packages(bits):
     codes = torch.randint(0, 1 << bits, (3, 21), dtype=torch.uint8)

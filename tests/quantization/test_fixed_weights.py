@@ -65,6 +65,7 @@ LEFT = {
     "Keyword": set(),
     "Normed": {"body", "second"},
 }
+_IN = ("in_proj_weight", "in_proj_bias")
 METHODS = ("int8_dynamic", "fp8_weight_only", "int8_grouped", "int8_smooth", "int8_weight_only", "int4_gptq")
 TORCHAO = ("int8_dynamic", "fp8_weight_only")
 SAMPLES = np.random.default_rng(0).standard_normal((64, 5, 8)).astype(np.float32)
@@ -99,6 +100,22 @@ def test_layers_that_are_more_than_called_stay_in_floating_point(name, method, s
     for each in ("torch", "onnxruntime"):
         if runtime.refusal(tmp_path / method, each) is None:
             build(tmp_path / method, each, tmp_path / each, trusted=["nets_with_fixed_weights"])
+
+
+def test_attention_that_lost_a_head_is_quantized_as_a_whole_one(saved, quantize, tmp_path):
+    folder, trusted = saved("Encoder"), ["nets_with_fixed_weights"]
+    model, left = models.load_model(folder, trusted=trusted), [*range(8), *range(16, 24), *range(32, 40)]
+    attention = model.encoder.layers[0].self_attn
+    models.replace_tensors(attention, {each: getattr(attention, each).detach()[left] for each in _IN})
+    models.replace_tensors(attention.out_proj, {"weight": attention.out_proj.weight.detach()[:, :8]})
+    config = {"_target_": "nets_with_fixed_weights.Encoder"}
+    signature = Signature.of_one([5, 8])
+    models.save_model(folder, model, variant="sparse", model_config=config, signature=signature, lineage={})
+    report = quantize("int8_grouped", folder, SAMPLES, sensitivity_samples=8)
+    assert "encoder.layers.0.self_attn.out_proj" in report.left_in_float
+    assert "encoder.layers.0.self_attn" in report.left_in_float
+    assert report.agreement > 0.8
+    build(tmp_path / "int8_grouped", "onnxruntime", tmp_path / "onnx", trusted=trusted)
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -17,6 +17,7 @@ from overwinter.runtime.torch_compile import missing_compiler
 NETS = """
     import torch
     from torch import nn
+    from overwinter.models import replace_tensors
 
     class Encoder(nn.Module):
         '''A text encoder: keywords in, a dict out.'''
@@ -42,6 +43,15 @@ NETS = """
             self.head = nn.Linear(16, 3)
         def forward(self, input_ids, attention_mask):
             return self.head(self.block(self.words(input_ids) * attention_mask[..., None])).mean(1)
+
+    class FewerHeads(Attention):
+        '''The same without one of its two heads.'''
+        def __init__(self):
+            super().__init__()
+            attention, left = self.block.self_attn, [*range(8), *range(16, 24), *range(32, 40)]
+            for each in ("in_proj_weight", "in_proj_bias"):
+                replace_tensors(attention, {each: getattr(attention, each).detach()[left]})
+            replace_tensors(attention.out_proj, {"weight": attention.out_proj.weight.detach()[:, :8]})
 
     class Pixels(nn.Module):
         '''Images of any size to a class for each pixel.'''
@@ -89,6 +99,7 @@ def images(size):
 INPUTS = {
     "Encoder": (texts(20), [texts(20), texts(7), texts(33)]),
     "Attention": (texts(20), [texts(20), texts(7), texts(33)]),
+    "FewerHeads": (texts(20), [texts(20), texts(7), texts(33)]),
     "Pixels": (images(24), [images(24), images(8), images(36)]),
     "Columns": (columns(), [columns(), columns(2)]),
 }

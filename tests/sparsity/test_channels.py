@@ -141,11 +141,48 @@ def test_a_channel_that_is_picked_by_its_number_is_not_taken_for_another(channel
     assert "picks some of its channels by their numbers" in sparsifier.report(Picking()).left_alone["first"]
 
 
-def test_heads_of_torchs_own_attention_stay_with_the_reason(channels_config):
-    model = nn.Sequential(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), nn.Flatten(), nn.Linear(80, 2))
-    states = InMemory(torch.randn(8, 5, 16), torch.zeros(8, dtype=torch.int64))
-    sparsifier = Channels(channels_config())
-    sparsifier.prepare(model.eval(), Split(states))
-    left = sparsifier.report(model).left_alone
-    assert left["0.self_attn"].startswith("the heads of torch.nn.MultiheadAttention are together as wide as its input")
-    assert model[0].linear1.out_features == 16
+class Padded(nn.Module):
+    """torch's own encoder on sequences of which some end early."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, states):
+        states = self.encoder(states, src_key_padding_mask=states.sum(-1) == 0)
+        return self.head(states[:, 0])
+
+
+def test_heads_of_torchs_own_encoder_go_and_padding_still_counts_for_nothing(channels_config):
+    torch.manual_seed(0)
+    model, states = Padded().eval(), torch.randn(8, 5, 16)
+    states[:4, 3:] = 0.0
+    sparsifier = Channels(channels_config(amount=0.5, amount_of="flops"))
+    sparsifier.prepare(model, Split(InMemory(states, torch.zeros(8, dtype=torch.int64))))
+    report = sparsifier.report(model)
+    assert report.flops[1] <= 0.5 * report.flops[0]
+    attention = [layer for layer in report.layers if "self_attn" in layer.name]
+    assert [layer.before for layer in attention] == [48, 48]
+    assert all(layer.after < 48 for layer in attention)
+    with torch.no_grad():
+        torch.testing.assert_close(model(states)[:4], model(states[:4, :3]))
+
+
+class OwnAttention(nn.MultiheadAttention):
+    pass
+
+
+@pytest.mark.parametrize("attention", [OwnAttention(16, 4), nn.MultiheadAttention(16, 4, add_zero_attn=True)])
+def test_heads_of_attention_with_more_to_it_stay_with_the_reason(attention, channels_config):
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.head = attention, nn.Linear(16, 2)
+
+        def forward(self, states):
+            return self.head(self.attention(states, states, states)[0]).mean(1)
+
+    model, sparsifier = Attending().eval(), Channels(channels_config())
+    sparsifier.prepare(model, Split(InMemory(torch.randn(8, 5, 16), torch.zeros(8, dtype=torch.int64))))
+    assert "its heads stay" in sparsifier.report(model).left_alone["attention"]

@@ -25,7 +25,7 @@ FOUND = {
     "ConvNextBlock": [{"up"}],
     "Permuted": [{"first"}],
     "UNet": [{"left"}, {"before"}, {"low"}, {"deep"}, {"up"}, {"after"}],
-    "Encoder": [{"encoder.layers.0.linear1"}, {"hidden"}],
+    "Encoder": [{"encoder.layers.0.self_attn"}, {"encoder.layers.0.linear1"}, {"attention"}, {"hidden"}],
     "Attention": [{"query", "key", "value"}, {"out"}],
     "Fused": [{"qkv"}],
     "Residual": [{"stem", "outer"}, {"inner"}, {"grow"}],

@@ -26,7 +26,7 @@ FAMILIES = {
     "bert": (CLASSES, SMALL, TOKENS, 5),
     "llama": (TEXTS, SMALL | {"num_key_value_heads": 2}, TOKENS, 4),
     "opt": (TEXTS, SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}, TOKENS, 4),
-    "gpt2": (TEXTS, {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64}, TOKENS, 2),
+    "gpt2": (TEXTS, {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64}, TOKENS, 4),
     "vit": (PICTURES, SMALL | {"image_size": 32, "patch_size": 8}, IMAGES, 4),
     "convnext": (PICTURES, {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}, IMAGES, 4),
     "resnet": (PICTURES, {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"},
@@ -78,6 +78,39 @@ def test_a_language_models_configuration_names_the_heads_that_are_left(channels_
     save_model(tmp_path, model, variant="sparse", model_config={}, signature=signature, lineage={})
     with torch.no_grad():
         assert torch.equal(load_model(tmp_path, trusted=[])(tokens), model(tokens))
+
+
+LISTED = {
+    "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 64},
+}
+
+
+@pytest.mark.parametrize("family", LISTED)
+def test_heads_go_where_only_the_tensors_tell_how_many_there_are(family, channels_config, tmp_path):
+    config = {"model_type": family, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **LISTED[family]}
+    model = CausalLanguageModel(config=config).eval()
+    tokens = TOKENS["input_ids"]
+    sparsifier = Channels(channels_config())
+    sparsifier.prepare(model, Split(InMemory(tokens, tokens)))
+    assert {layer.after / layer.before for layer in sparsifier.report(model).layers} == {0.5}
+    signature = Signature.of_one([9])
+    save_model(tmp_path, model, variant="sparse", model_config={}, signature=signature, lineage={})
+    loaded = load_model(tmp_path, trusted=[])
+    with torch.no_grad():
+        assert torch.equal(loaded(tokens), model(tokens))
+        _, kept = loaded.step(tokens[:, :-1])
+        torch.testing.assert_close(loaded.step(tokens[:, -1:], kept)[0], model(tokens)[:, -1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "width"), [("opt", "ffn_dim"), ("gpt2", "n_inner")])
+def test_the_configuration_names_the_hidden_units_that_are_left(family, width, channels_config):
+    config = {"model_type": family, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **LISTED[family]}
+    model = CausalLanguageModel(config=config).eval()
+    split = Split(InMemory(TOKENS["input_ids"], TOKENS["input_ids"]))
+    Channels(channels_config(structures=["neurons"])).prepare(model, split)
+    hidden = 24 if family == "opt" else 64
+    assert (model.config[width], getattr(model.network.config, width)) == (hidden, hidden)
 
 
 def test_heads_stay_where_a_language_models_configuration_cannot_name_fewer(channels_config):

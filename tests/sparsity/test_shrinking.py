@@ -10,6 +10,7 @@ from overwinter.models import build_model
 from overwinter.sparsity import Shrinking, flops_per_sample
 from overwinter.tasks import Classification
 from overwinter.training import fit
+from overwinter.training.optimizing import make_optimizer
 from tests.support.settings import fit_settings
 
 CONFIG = {
@@ -78,6 +79,39 @@ def test_the_optimizers_state_is_cut_with_the_parameters():
     assert {tuple(column.tolist()) for column in moments.T} < {tuple(column.tolist()) for column in before.T}
     model(IMAGES).sum().backward()
     optimizer.step()
+
+
+def test_muons_momentum_is_cut_with_the_kernels():
+    model = build_model(CONFIG, trusted=[], seed=3).to(memory_format=torch.channels_last)
+    hook = Shrinking(model, Split(InMemory(IMAGES, torch.zeros(64))), ShrinkConfig(amount=0.5, at=[0.5]))
+    optimizer = make_optimizer(model, fit_settings(muon_learning_rate=0.02))
+    hook.use_optimizer(optimizer)
+    kernel = model.features[2][0].weight
+
+    def step():
+        model(IMAGES).sum().backward()
+        optimizer.step()
+
+    step()
+    before = optimizer.state[kernel]["momentum_buffer"].clone()
+    hook.after_step(5, 10)
+    momentum = optimizer.state[kernel]["momentum_buffer"]
+    assert momentum.shape == kernel.shape != before.shape
+    assert {each for row in momentum.flatten(1).tolist() for each in row} < set(before.flatten().tolist())
+    kept = momentum.clone()
+    step()
+    assert not torch.equal(optimizer.state[kernel]["momentum_buffer"], kept)
+
+
+def test_a_fit_with_muon_goes_on_across_a_removal(tmp_path):
+    settings = fit_settings(epochs=4, batch_size=8, muon_learning_rate=0.02)
+    _, whole = fitted(settings=settings)
+    with pytest.raises(StoppedError):
+        fitted(stop_at=10, checkpoints=tmp_path, settings=settings)
+    _, resumed = fitted(checkpoints=tmp_path, settings=settings)
+    state = whole.model.state_dict()
+    assert resumed.resumed
+    assert all(torch.equal(state[name], tensor) for name, tensor in resumed.model.state_dict().items())
 
 
 def test_epochs_with_more_channels_are_not_the_result():

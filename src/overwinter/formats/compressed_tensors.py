@@ -59,10 +59,11 @@ def write_compressed_tensors(model_folder: Path, folder: Path, *, trusted: Seque
         Notes for the user on what the files hold otherwise than the saved model.
 
     Raises:
-        ConfigError: a value is too large for float16.
+        ConfigError: a value is too large for float16, or a layer has another size than the configuration says.
     """
     model = cast(CausalLanguageModel, load_model(model_folder, trusted=trusted))
     integers = integer_layers(model)
+    _check_sizes(model, integers)
     packed = {name: layer for name, layer in integers.items() if _is_packed(model, layer)}
     rest = {name: layer for name, layer in integers.items() if name not in packed}
     tensors = dict(_floats(model, integers))
@@ -101,6 +102,20 @@ def read_compressed_tensors(folder: Path) -> CausalLanguageModel:
     if unknown or set(missing) - tied:
         raise IntegrityError(f"{folder} lacks {sorted(set(missing) - tied)[:3]}, and has {unknown[:3]} too many.")
     return model.eval()
+
+
+def _check_sizes(model: CausalLanguageModel, integers: Mapping[str, IntegerLayer]) -> None:
+    """Refuse models with fewer heads or hidden units than the configuration says, by which readers build."""
+    with torch.device("meta"):
+        configured = CausalLanguageModel(config=model.config, random_weights=False)
+    for name, layer in integers.items():
+        wanted = configured.get_submodule(name).get_parameter("weight").shape
+        if tuple(layer.weight_shape) != tuple(wanted):
+            raise ConfigError(
+                f"{_short(name)} is {list(layer.weight_shape)}, and {list(wanted)} by the configuration, which cannot "
+                "name the heads or hidden units that are left. Export another format, or keep them "
+                "(sparsify.structures)."
+            )
 
 
 def _refused_layer(name: str, entry: Mapping[str, Any]) -> str | None:

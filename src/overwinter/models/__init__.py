@@ -49,6 +49,7 @@ from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from overwinter.models.adapting import Positional, adapt, arguments
+    from overwinter.models.attention import declares_own_heads, layer_by_layer
     from overwinter.models.aware import AwareLayer
     from overwinter.models.building import build_model, rebuild_model
     from overwinter.models.causal import CausalLanguageModel
@@ -112,6 +113,7 @@ __all__ = [
     "count_parameters",
     "counted_sparsity",
     "declare_sizes",
+    "declares_own_heads",
     "drop_negative_zeros",
     "embedding_factor",
     "find_signature",
@@ -125,6 +127,7 @@ __all__ = [
     "is_given",
     "is_resizable",
     "keep_changes_on_disk",
+    "layer_by_layer",
     "leading_tokens",
     "load_description",
     "load_model",
@@ -176,6 +179,8 @@ _HOMES = {
     "arguments": "adapting",
     "build_model": "building",
     "computed_weights": "layer_weights",
+    "declares_own_heads": "attention",
+    "layer_by_layer": "attention",
     "copy_module": "state",
     "count_parameters": "counting",
     "fixed_weights": "layer_weights",

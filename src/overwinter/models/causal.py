@@ -98,7 +98,10 @@ class CausalLanguageModel(nn.Module):
                 sizes[key] = layers[layer].out_features // sizes["head_dim"]
         for layer in ("up_proj", "fc1"):
             if isinstance(layers.get(layer), nn.Linear):
-                sizes["intermediate_size"] = layers[layer].out_features
+                key = "ffn_dim" if hasattr(self.network.config, "ffn_dim") else "intermediate_size"
+                sizes[key] = layers[layer].out_features
+        if "c_fc" in layers:
+            sizes["n_inner"] = layers["c_fc"].nf
         return sizes
 
     def saved_as(self) -> dict[str, Any]:

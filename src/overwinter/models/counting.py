@@ -53,7 +53,11 @@ def other_weights(model: nn.Module) -> dict[str, str]:
         if (
             name
             and not own_experts
-            and (type(module).__module__.startswith("torch.nn.") or not list(module.children()))
+            and (
+                isinstance(module, nn.MultiheadAttention)
+                or type(module).__module__.startswith("torch.nn.")
+                or not list(module.children())
+            )
         ):
             found[name] = f"{kind} is neither Linear nor a convolution"
         else:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from overwinter.errors import IntegrityError
+from overwinter.models.attention import declare_heads, has_removable_heads
 from overwinter.models.counting import is_conv1d
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -21,7 +22,7 @@ _RESIZABLE = (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_TRANSPOSED, *_NORMALISA
 
 def is_resizable(layer: nn.Module) -> bool:
     """Return whether a layer's sizes are those of its tensors."""
-    return isinstance(layer, _RESIZABLE) or is_conv1d(layer)
+    return isinstance(layer, _RESIZABLE) or is_conv1d(layer) or has_removable_heads(layer)
 
 
 def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -75,19 +76,11 @@ def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None
 def declare_sizes(model: nn.Module) -> None:
     """Update, in place, the declared sizes of all layers, also of those that share a resized parameter."""
     for module in model.modules():
-        if is_resizable(module):
-            _declare_sizes(module)
-        elif type(module).__name__ == "OPTAttention":
-            _declare_heads(module)
+        _declare_sizes(module)
 
 
 def _own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-
-
-def _declare_heads(attention: Any) -> None:
-    """Update the number of heads into which transformers' attention of OPT splits its queries."""
-    attention.num_heads = attention.q_proj.weight.shape[0] // attention.head_dim
 
 
 def _declare_sizes(layer: Any) -> None:
@@ -107,3 +100,5 @@ def _declare_sizes(layer: Any) -> None:
     elif isinstance(layer, _NORMALISATIONS):
         sized = layer.weight if layer.weight is not None else layer.running_mean
         layer.num_features = len(sized) if sized is not None else layer.num_features
+    else:
+        declare_heads(layer)

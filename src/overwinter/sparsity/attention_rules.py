@@ -48,20 +48,33 @@ def scaled_dot_product(met: Tracer, call: Call) -> None:
 
 def multi_head(met: Tracer, call: Call) -> None:
     """Attend with torch's own layer, which has the weights of queries, keys and values in one."""
-    query, key, value, width, count, weight, bias, key_bias = call.args[:8]
+    _, _, _, _, count, weight, bias, key_bias = call.args[:8]
     projection, projection_bias = call.argument(11, "out_proj_weight"), call.argument(12, "out_proj_bias")
+    if key_bias is not None or call.argument(9, "add_zero_attn") or call.keywords.get("use_separate_proj_weight"):
+        return _refuse(met, call, f"{call.where} has more than one weight for queries, keys and values, and no bias")
+    return _packed(met, call, count, (weight, bias), (projection, projection_bias))
+
+
+def fewer_heads(met: Tracer, call: Call) -> None:
+    """Attend with what is left of torch's own layer, whose heads are narrower than its input."""
+    return _packed(met, call, *call.args[3:6])
+
+
+def _packed(met: Tracer, call: Call, count: int, inward: tuple[Any, Any], outward: tuple[torch.Tensor, Any]) -> None:
+    """Attend with one weight for queries, keys and values."""
+    (weight, bias), (projection, projection_bias) = inward, outward
     names = met.leaf(weight), met.leaf(projection)
-    if None in names or key_bias is not None or call.keywords.get("use_separate_proj_weight"):
-        return _refuse(met, call, f"{call.where} has weights of its own for queries, keys and values")
+    if None in names:
+        return _refuse(met, call, f"{call.where} cannot be cut: its weight is computed from other tensors")
     made = met.mark(str(names[0]), 0, len(weight), MAKES)
-    heads = made.view(3, count, width // count)[0, :, 0]  # (heads,)
+    heads = made.view(3, count, -1)[0, :, 0]  # (heads,)
     met.couplings.couple(made.view(3, count, -1), heads[None, :, None], "")
     taken = met.mark(str(names[1]), 1, projection.size(1), TAKES)
     met.couplings.couple(taken.view(count, -1), heads[:, None], "")
     if bias is not None:
         met.couplings.couple(met.mark(str(met.leaf(bias)), 0, len(weight), FOLLOWS), made, "")
     met.marks.heads.append(heads)
-    for tensor in (query, key, value):
+    for tensor in call.args[:3]:
         met.pin(tensor, f"its output goes through {call}, which takes all features in")
     met.couplings.pin(met.mark(str(names[0]), 1, weight.size(1), TAKES), "")
     outputs = met.mark(str(names[1]), 0, len(projection), MAKES)
@@ -150,5 +163,6 @@ ATTENTION_RULES: dict[str, Rule] = {
     **_named(product, "matmul", "rmatmul", "bmm", "mm"),
     "scaled_dot_product_attention": scaled_dot_product,
     "multi_head_attention_forward": multi_head,
+    "attend_with_fewer_heads": fewer_heads,
 }
 """Name of a function -> what it does with labels."""

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from overwinter.errors import ConfigError
 from overwinter.inputs import TensorInputs, take
-from overwinter.models import copy_module
+from overwinter.models import copy_module, layer_by_layer
 from overwinter.sparsity.dependencies import HEADS, ChannelGroup
 from overwinter.sparsity.surgery import Cut, channel_importance, remove_channels
 
@@ -28,7 +28,7 @@ def flops_per_sample(model: nn.Module, examples: TensorInputs) -> int:
         examples: real samples (batch, ...).
     """
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with layer_by_layer(), counter, torch.no_grad():
         model(take(examples, slice(1)))
     return int(counter.get_total_flops())
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from overwinter.inputs import TensorInputs
-from overwinter.models import computed_weights, copy_module, is_conv1d
+from overwinter.models import computed_weights, copy_module, is_conv1d, is_resizable
 from overwinter.sparsity.operators import RULES, unknown
 from overwinter.sparsity.tracing import MAKES, TAKES, Marks, trace
 
@@ -25,7 +25,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTra
 CHANNELS, NEURONS, HEADS = "channels", "neurons", "heads"
 """What is removed: outputs of convolutions, of Linear layers, or what attention treats as a head."""
 
-_MULTI_HEAD = "the heads of torch.nn.MultiheadAttention are together as wide as its input, so none of them can go"
+_MULTI_HEAD = "its heads stay: it is of a class of its own, or has several weights, added biases or added zeros"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +90,7 @@ def find_channel_groups(model: nn.Module, examples: TensorInputs) -> tuple[list[
     producers = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, *_CONVOLUTIONS)) or is_conv1d(module)
+        if isinstance(module, (nn.Linear, nn.MultiheadAttention, *_CONVOLUTIONS)) or is_conv1d(module)
     ]
     marks = Marks()
     for training in (False, True):
@@ -111,8 +111,7 @@ def find_channel_groups(model: nn.Module, examples: TensorInputs) -> tuple[list[
         for name in producers
         if name not in found
     }
-    whole = (name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention))
-    return groups, left_alone | dict.fromkeys(whole, _MULTI_HEAD)
+    return groups, left_alone
 
 
 def _traced(model: nn.Module, examples: TensorInputs, marks: Marks, *, training: bool) -> str | None:
@@ -172,7 +171,11 @@ def _kind(model: nn.Module, tensors: list[str]) -> str:
 
 def _why(model: nn.Module, layer: str, marks: Marks, numbers: torch.Tensor, reasons: Mapping[int, str]) -> str:
     """Return why no output of a layer can be removed."""
-    shared = _first_name(model, model.get_submodule(layer).get_parameter("weight"))
+    owner = model.get_submodule(layer)
+    if isinstance(owner, nn.MultiheadAttention) and not is_resizable(owner):
+        return _MULTI_HEAD
+    attends = isinstance(owner, nn.MultiheadAttention)
+    shared = _first_name(model, owner.get_parameter("in_proj_weight" if attends else "weight"))
     made = [
         labels
         for (tensor, dimension), labels in marks.labels.items()

@@ -32,7 +32,7 @@ _ELEMENTWISE = (
 _MOVING = (
     "flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "permute", "transpose",
     "swapaxes", "swapdims", "movedim", "moveaxis", "t", "T", "mT", "H", "mH", "getitem", "cat", "concat", "concatenate",
-    "stack", "hstack", "vstack", "split", "split_with_sizes", "tensor_split", "unbind", "select", "narrow", "expand",
+    "stack", "hstack", "vstack", "split_with_sizes", "tensor_split", "unbind", "select", "narrow", "expand",
     "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "flip", "index_select", "gather",
     "take_along_dim",
 )  # fmt: skip
@@ -104,8 +104,15 @@ def moving(met: Tracer, call: Call) -> None:
     return None
 
 
+def splitting(met: Tracer, call: Call) -> None:
+    """Cut a dimension into parts, which go together where they are equal, as queries, keys and values may be."""
+    equal = len(call.outputs) > 1 and len({each.shape for each in call.outputs}) == 1
+    return parting(met, call) if equal else moving(met, call)
+
+
 def parting(met: Tracer, call: Call) -> None:
     """Couple the equal parts that a dimension is cut into: the same place of each goes."""
+    _read(met, call, call.inputs)
     labels = _spread(met, call.inputs[0])
     if labels is None:
         return _drop(met, call)
@@ -256,6 +263,7 @@ _KINDS: tuple[tuple[Iterable[str], Rule], ...] = (
     (_REDUCING, reducing),
     (["glu"], gating),
     (["chunk"], parting),
+    (["split"], splitting),
     (["roll"], rolling),
 )
 RULES: dict[str, Rule] = {name: rule for names, rule in _KINDS for name in names} | LAYER_RULES | ATTENTION_RULES

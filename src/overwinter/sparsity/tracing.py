@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from overwinter.inputs import TensorInputs
-from overwinter.models import is_resizable
+from overwinter.models import is_resizable, layer_by_layer
 from overwinter.sparsity.couplings import Couplings, Labels, compact
 
 MAKES, TAKES, FOLLOWS = "makes", "takes", "follows"
@@ -131,9 +131,7 @@ class Tracer(TorchFunctionMode):
         for name, module in self._model.named_modules():
             stack.callback(module.register_forward_pre_hook(self._entering(name)).remove)
             stack.callback(module.register_forward_hook(self._leaving, always_call=True).remove)
-        fast = torch.backends.mha.get_fastpath_enabled()  # one call for a whole layer, which hides what it does
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(layer_by_layer())
         stack.enter_context(self)
         return stack
 

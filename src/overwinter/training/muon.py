@@ -50,18 +50,27 @@ class MuonAndAdamW(torch.optim.AdamW):
         for weight, view in zip(self._matrices, self._views, strict=True):
             view.data = _as_matrix(weight.detach(), weight)  # the model may lie elsewhere by now
             view.grad = None if weight.grad is None else _as_matrix(weight.grad, weight)
+            if weight.grad is not None:
+                # Handed over anew: a checkpoint may have replaced it, and a removal of channels have cut it.
+                self._muon.state[view] = {_MOMENTUM: _as_matrix(self._momentum(weight), weight)}
             weight.grad = None  # so that AdamW passes it over
-            if weight in self.state:  # which a checkpoint may have replaced
-                self._muon.state[view] = {_MOMENTUM: self.state[weight][_MOMENTUM]}
         super().step(closure)
         self._muon.param_groups[0]["lr"] = self.param_groups[0]["lr"]
         self._muon.step()  # type: ignore[no-untyped-call]
-        for weight, view, gradient in zip(self._matrices, self._views, gradients, strict=True):
+        for weight, gradient in zip(self._matrices, gradients, strict=True):
             weight.grad = gradient
-            if view in self._muon.state:
-                # AdamW looks for `step` in every state that it loads.
-                steps = self.state[weight].get("step", torch.zeros(())) + (gradient is not None)
-                self.state[weight] = {_MOMENTUM: self._muon.state[view][_MOMENTUM], "step": steps}
+            if gradient is not None:
+                self.state[weight]["step"] += 1
+
+    def _momentum(self, weight: nn.Parameter) -> torch.Tensor:
+        """Return the momentum of a weight, of its shape and lying in memory as it does, so that a matrix is a view."""
+        state: dict[str, torch.Tensor] = self.state[weight]
+        if not state:
+            # AdamW looks for `step` in every state that it loads.
+            state |= {_MOMENTUM: torch.zeros_like(weight), "step": torch.zeros(())}
+        if state[_MOMENTUM].stride() != weight.stride():
+            state[_MOMENTUM] = torch.empty_like(weight).copy_(state[_MOMENTUM])
+        return state[_MOMENTUM]
 
 
 def matrices_of(model: nn.Module) -> list[nn.Parameter]:

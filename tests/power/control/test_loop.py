@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import threading
@@ -485,3 +486,45 @@ def test_a_profile_of_something_else_ends_the_work_at_its_start_and_lets_the_dev
         with pytest.raises(ConfigError, match="was measured for device model 'x'"):
             control().start()
     assert _limit_w(limit_file) == 280
+
+
+def test_work_tries_the_limits_that_the_policy_wants_while_the_loop_waits(
+    loop: Any, limit_file: Path, world: _World
+) -> None:
+    policy = _Policy(Decision(), Decision(limits_w={"toy": 150.0}), Decision(limits_w={"toy": 200.0}))
+    control = loop(policy)
+    control.tick()
+    points = [OperatingPoint(limit_w=150, power_w=140, speed_per_s=9)]
+    with control.trials():
+        assert control.try_limit([]) == 150
+        world.forward(100)
+        control.tick()
+        assert (len(policy.seen), _limit_w(limit_file)) == (2, 150)
+        assert control.drawn_j() == world.energies_j["toy"]
+        assert control.try_limit(points) == 200
+        assert policy.seen[-1].points == tuple(points)
+        control.add_points(points)
+    control.tick()
+    assert len(policy.seen) == 4
+    assert policy.seen[-1].points == tuple(points)  # and nothing of what ran meanwhile
+    control.close()
+    assert _limit_w(limit_file) == 280
+
+
+def test_the_previous_limit_is_back_after_trials_that_fail(loop: Any, limit_file: Path) -> None:
+    def fails() -> None:
+        with contextlib.closing(loop(_Policy(Decision(limits_w={"toy": 150.0})))) as control, control.trials():
+            assert control.try_limit([]) == 150
+            raise OSError("out of memory")
+
+    with pytest.raises(OSError, match="out of memory"):
+        fails()
+    assert _limit_w(limit_file) == 280
+
+
+def test_without_a_device_to_limit_there_is_no_limit_to_try(world: _World) -> None:
+    sources = Sources(energy_j=lambda: dict(world.energies_j))
+    control = PowerControl(_Policy(Decision()), None, sources=sources, warn=print)
+    with control.trials():
+        assert control.try_limit([]) is None
+    assert control.drawn_j() == 0.0

@@ -104,7 +104,8 @@ class TrainConfig(FitConfig):
         default="fit",
     )
     batch_sizes: list[int] = setting(
-        "batch sizes of which the one with the fewest joules per sample, in a few steps, is taken; []: batch_size",
+        "batch sizes, of which the one with the fewest joules per sample, each under its best power limit, is taken; "
+        "[]: batch_size",
         at_least=1,
         default_factory=list,
     )
@@ -144,7 +145,6 @@ class TrainConfig(FitConfig):
         others = {
             "qat": self.quantization_aware(),
             "sparse": self.sparse_from_start(),
-            "muon_learning_rate": self.muon_learning_rate,
             "whitening_samples": self.whitening_samples or None,
         }
         if self.shrink is not None and self.compile != "never":

@@ -70,6 +70,11 @@ class Devices:
         return self._guard.actuator if self._guard is not None else None
 
     @property
+    def sets_limits(self) -> bool:
+        """Whether a device draws less under a limit while it works, as it does not in a duty cycle."""
+        return bool(self._ranges) and not isinstance(self.actuator, DutyCycle)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The devices that can be limited now."""
         return tuple(self._ranges)

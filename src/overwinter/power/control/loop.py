@@ -8,17 +8,20 @@
             if control.pause is not None:
                 ...                       # save a checkpoint and release the device: see `pausing`
 
+A stage that looks for the best settings of its work tries limits with each of them: `PowerControl.trials`.
+
 A policy that raises or returns an invalid decision (`asking`), a lost device (`devices`), a clock jump, or a missing
 intensity (`observing`) is reported once (`warn_once`); the previous limit holds, and the work continues.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -117,6 +120,7 @@ class PowerControl:
         self._seen_s = self._seen_utc_s = math.nan
         self._due_s = -math.inf
         self._decisions, self._cpu_s = 0, 0.0
+        self._trying, self._lock = False, threading.RLock()
         self._first, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="power-control", daemon=True)
 
@@ -198,6 +202,45 @@ class PowerControl:
             resume_s=self._job.resume_s,
         )
 
+    # Trials by the work itself.
+
+    @contextlib.contextmanager
+    def trials(self) -> Iterator[None]:
+        """Make no decisions inside the context, in which the work tries limits with `try_limit`."""
+        with self._lock:
+            self._trying = True
+            self._meter.decided(None)  # what runs now is not the work whose operating points are sought
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._trying, self._due_s = False, -math.inf
+
+    def try_limit(self, points: Sequence[OperatingPoint]) -> float | None:
+        """Let the policy set a limit, as if these were all operating points; call it inside `trials`.
+
+        Returns:
+            The limit on every device; None: none can be set, or the devices have different ones.
+        """
+        with self._lock:
+            if not self._devices.sets_limits:
+                return None
+            observation = replace(self._observe(), points=tuple(points))
+            decision = ask(self._policy, self._name, observation, self._notices.notify)
+            self._decisions += 1
+            self._devices.carry_out(decision)
+            return common_limit_w(state.current_w for state in self._devices.states())
+
+    def drawn_j(self) -> float:
+        """Return the joules that the devices with a limit have drawn so far."""
+        energies_j = self._readings.energies_j()
+        return sum(energies_j.get(device, 0.0) for device in self._devices.names)
+
+    def add_points(self, points: Sequence[OperatingPoint]) -> None:
+        """Take in operating points that trials showed, until the work itself shows others."""
+        with self._lock:
+            self._stored = merged_points(self._stored, points)
+
     # The thread.
 
     def _run(self) -> None:
@@ -214,12 +257,16 @@ class PowerControl:
 
     def tick(self) -> None:
         """Take one reading, and make a decision if one is due."""
+        with self._lock:
+            self._tick()
+
+    def _tick(self) -> None:
         now_s = self._clock()
         energies_j = self._readings.energies_j()
         limited = {device: energies_j[device] for device in self._devices.names if device in energies_j}
         self._meter.note(now_s, limited, self._progress[0] if self._progress else None)
         self._devices.look(self._meter.latest_w)
-        if now_s >= self._due_s:
+        if now_s >= self._due_s and not self._trying:
             self._due_s = now_s + self._interval_s
             if not self._clock_jumped(now_s):
                 self._decide(now_s)
