@@ -39,7 +39,7 @@ NAME = "structured"
 WORK = fashion_fits.ROOT / "build/structured"
 DENSE, SHRUNK, PRUNED = "dense", "shrunk", "pruned"
 FITS = (DENSE, SHRUNK, PRUNED)
-# Channels cannot go from under Muon or a whitened convolution.
+# Channels cannot go from under a whitened convolution; by AdamW, as most people train.
 ADAMW = ["train.muon_learning_rate=null", "train.whitening_samples=0"]
 OVERRIDES = {
     DENSE: ADAMW,
