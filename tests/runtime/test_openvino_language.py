@@ -22,7 +22,7 @@ from overwinter.models import (
 from overwinter.models.gguf_blocks import GgufMatrix
 from overwinter.models.given import AS_GIVEN, INPUT_FILE, save_given
 from overwinter.models.local_files import model_path
-from overwinter.runtime import build, open_language
+from overwinter.runtime import build, cpu, open_language
 from overwinter.runtime.language_check import divergence
 from overwinter.runtime.openvino_language import OpenVinoLanguage
 from overwinter.runtime.openvino_language_session import GRAPH, OpenVinoLanguageSession
@@ -103,6 +103,12 @@ def built(folder, model):
     return out
 
 
+@pytest.fixture(autouse=True)
+def on_amx(monkeypatch, request):
+    """Whether the CPU that builds has AMX: no, unless a test says otherwise."""
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: "amx_bf16" if getattr(request, "param", False) else "")
+
+
 @pytest.fixture(scope="module")
 def int4(tmp_path_factory):
     """A tied Llama in 4 bits: its session, and torch's."""
@@ -122,14 +128,28 @@ def test_float_models_predict_what_torch_does(tmp_path, family):
     assert_close(session.logits(tokens().numpy()), TorchLanguageSession(model).logits(tokens().numpy()), 1e-4)
 
 
+@pytest.mark.parametrize("on_amx", [True], indirect=True)
+@pytest.mark.parametrize(("grid", "precision"), [(None, "f32"), (GRIDS["int4"], "bf16")], ids=["float", "int4"])
+def test_integers_made_on_a_cpu_with_amx_compute_in_bfloat16_everywhere(tmp_path, monkeypatch, grid, precision):
+    model = model_of(grid=grid)
+    out = built(tmp_path, model)  # compared with torch
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: "")
+    module = importlib.import_module("overwinter.runtime.openvino_language_session")
+    opened, chosen = [], module._settings
+    monkeypatch.setattr(module, "_settings", lambda *given: opened.append(chosen(*given)) or opened[-1])
+    session = open_language(out, "openvino", 1)
+    assert opened[-1]["INFERENCE_PRECISION_HINT"] == precision
+    assert_close(session.logits(tokens().numpy()), TorchLanguageSession(model).logits(tokens().numpy()), 0.03)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_integers_are_those_of_the_layers(tmp_path, monkeypatch, grid, tied):
     model = model_of(grid=grid, tie_word_embeddings=tied)
     out = built(tmp_path, model)
     module = importlib.import_module("overwinter.runtime.openvino_language_session")
-    exact = {**module._settings(1), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    monkeypatch.setattr(module, "_settings", lambda threads: exact)
+    exact = {**module._settings(1, "f32"), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+    monkeypatch.setattr(module, "_settings", lambda threads, precision: exact)
     found = OpenVinoLanguageSession(out, threads=1).logits(tokens().numpy())
     assert_close(found, TorchLanguageSession(model).logits(tokens().numpy()), 1e-7)
 
@@ -166,8 +186,8 @@ class TestGiven:
         assert OpenVinoLanguage().refusal(load_description(saved)) is None
         build(saved, "openvino", tmp_path / "openvino", examples=tokens(), trusted=())
         module = importlib.import_module("overwinter.runtime.openvino_language_session")
-        exact = {**module._settings(1), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-        monkeypatch.setattr(module, "_settings", lambda threads: exact)
+        exact = {**module._settings(1, "f32"), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        monkeypatch.setattr(module, "_settings", lambda threads, precision: exact)
         found = OpenVinoLanguageSession(tmp_path / "openvino", threads=1).logits(tokens().numpy())
         assert_close(found, TorchLanguageSession(model).logits(tokens().numpy()), 1e-5)
 

@@ -20,7 +20,8 @@ from openvino import opset13 as opset
 from overwinter.errors import ConfigError
 from overwinter.formats import Marked
 from overwinter.inputs import Array
-from overwinter.runtime.openvino_language_session import CONTEXT, FROM, GRAPH
+from overwinter.runtime.cpu import multiplies_bfloat16_tiles
+from overwinter.runtime.openvino_language_session import CONTEXT, FROM, GRAPH, PRECISION
 
 # A device that does not exist: the graph is saved before it would be compiled, which is not needed.
 _SCRIPT = "import sys, openvino_genai as genai\ngenai.LLMPipeline(sys.argv[1], 'NONE', enable_save_ov_model=True)\n"
@@ -46,9 +47,10 @@ def made_graph(gguf: Path) -> Any:
 
 
 def save_graph(model: Any, path: Path, *, context_tokens: int) -> None:
-    """Write a graph, with an input for the position from which logits are computed."""
+    """Write a graph, with an input for the position from which logits are computed, and what it computes in."""
     _add_start(model)
     model.set_rt_info(context_tokens, list(CONTEXT))
+    model.set_rt_info(_fastest_precision(model), list(PRECISION))
     _number(model)
     openvino.save_model(model, path, compress_to_fp16=False)
 
@@ -80,6 +82,24 @@ def replace_weights(model: Any, marked: Sequence[Marked], weight: Callable[[str]
         for old in found[tensor.name]:
             _replace(old, weight(tensor.name))
     model.validate_nodes_and_infer_types()
+
+
+def _fastest_precision(model: Any) -> str:
+    """Return what a graph that is made on this machine computes in: bf16 on a CPU with AMX, else f32.
+
+    With AMX a prompt of 512 tokens then takes a third of the time, and predictions are closer to float32's, since no
+    input is rounded to 8 bits: 0.0015 nats instead of 0.0045 (SmolLM2 in 4 bits, one thread). A graph with matrices of
+    floats stays in f32: OpenVINO 2026.4 ends the process when it compiles one in bf16 for one thread.
+    """
+    if not multiplies_bfloat16_tiles() or any(_is_matrix(constant) for constant in _constants(model)):
+        return "f32"
+    return "bf16"
+
+
+def _is_matrix(constant: Any) -> bool:
+    """Whether it is a matrix of floats, not scales of groups, which have a last axis of 1."""
+    shape = list(constant.get_output_shape(0))
+    return len(shape) > 1 and min(shape[-2:]) > 1
 
 
 def _add_start(model: Any) -> None:

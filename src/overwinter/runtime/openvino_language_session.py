@@ -19,6 +19,7 @@ from overwinter.runtime.openvino_session import import_openvino
 GRAPH = "openvino_model.xml"
 FROM = "logits_from"  # input: position of the first token whose logits are computed
 CONTEXT = ("overwinter", "context_tokens")
+PRECISION = ("overwinter", "precision")  # what the graph computes in wherever it runs: f32, or bf16
 _HOLES = 1.25  # slots per token that counts
 
 
@@ -74,7 +75,7 @@ class OpenVinoLanguageSession:
             core = openvino.Core()
             model = core.read_model(path)
             self.context_tokens = int(model.get_rt_info(list(CONTEXT)).astype(int))
-            compiled = core.compile_model(model, "CPU", _settings(threads))
+            compiled = core.compile_model(model, "CPU", _settings(threads, _precision(model)))
         except (RuntimeError, OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise IntegrityError(
@@ -156,18 +157,23 @@ class OpenVinoLanguageSession:
             raise OverwinterError("This cache has ended: the session has read another text since.")
 
 
-def _settings(threads: int) -> dict[str, Any]:
-    """Return what was fastest without loss on an x86 CPU with AVX-512 (SmolLM2, one thread, 128 + 32 tokens).
+def _precision(model: Any) -> str:
+    """Return what a graph was made to compute in; on every CPU the same, or a bundle's canary would differ."""
+    return model.get_rt_info(list(PRECISION)).astype(str) if model.has_rt_info(list(PRECISION)) else "f32"
 
-    Activations in 8 bits by groups of 32 take two thirds of the time, at a divergence of 0.004 nats; groups of 64 and
-    bfloat16 were no faster at 0.006. Keys and values in 8 bits were no faster than in float16, and less exact.
+
+def _settings(threads: int, precision: str) -> dict[str, Any]:
+    """Return what was fastest without loss on x86 CPUs with AVX-512 (SmolLM2, one thread, 128 + 32 tokens).
+
+    In float32, activations in 8 bits by groups of 32 take two thirds of the time, at a divergence of 0.004 nats; groups
+    of 64 were no faster at 0.006. Keys and values in 8 bits were no faster than in float16, and less exact.
     """
     return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "KV_CACHE_PRECISION": "f16",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32,
     }

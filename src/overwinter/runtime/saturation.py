@@ -8,35 +8,31 @@ ONNX Runtime's kernels for unsigned activations and signed weights saturate ther
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import numpy as np
 import onnx
 
+from overwinter.runtime.cpu import cpu_flags
 from overwinter.runtime.onnx_graph import initializers
 from overwinter.runtime.session import Array
 
 _SHIFT = 128
 
 
-def needs_reduced_range(machine: str, cpu_flags: str) -> bool:
+def needs_reduced_range(machine: str, flags: str) -> bool:
     """Return whether unsigned activations times signed 8-bit weights would saturate: on x86 without VNNI.
 
     Args:
         machine: value of `platform.machine`.
-        cpu_flags: content of /proc/cpuinfo.
+        flags: content of /proc/cpuinfo.
     """
     is_x86 = machine.lower() in ("x86_64", "amd64", "i686")
-    return is_x86 and not ("avx512_vnni" in cpu_flags or "avx_vnni" in cpu_flags)
+    return is_x86 and not ("avx512_vnni" in flags or "avx_vnni" in flags)
 
 
 def products_saturate() -> bool:
     """Return `needs_reduced_range` for this machine."""
-    try:
-        cpu_flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        cpu_flags = ""
-    return needs_reduced_range(platform.machine(), cpu_flags)
+    return needs_reduced_range(platform.machine(), cpu_flags())
 
 
 def unsign_weights(graph: onnx.GraphProto) -> None:
