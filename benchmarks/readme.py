@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from figure_rows import Row, has_result, result
+from figure_rows_distributed import distributed_rows, kill_rows
 from figure_rows_fashion import fashion_rows, sparse_fashion_rows
 from figure_rows_language import language_rows
 from overwinter.files import write_text
@@ -257,8 +258,7 @@ def _slurm_rows() -> Iterator[Row]:
         what = "12 points on a Slurm of one node: trainings, sparsifications and quantizations executed"
         yield what, _counts(shared), "2; 6; 12"
     if killed := slurm.get("kills"):
-        what = "the same, with a job put back, the node down, a job cancelled, and the same command again"
-        yield what, f"{_counts(killed)}; {killed['resumed']} from a checkpoint", "2; 6; 12"
+        yield from kill_rows(killed, _counts(killed))
     if limited := slurm.get("timeout"):
         what = "a training longer than its time limit: finished executions, seconds kept from those before"
         yield what, f"{_counts(limited)}; {limited['resumed_duration_s']:.0f} s", "1"
@@ -311,6 +311,7 @@ _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "hibernation": _hibernation_rows,
     "sweeps": _sweep_rows,
     "hardware": _hardware_rows,
+    "several devices": distributed_rows,
 }
 
 
