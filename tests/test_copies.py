@@ -3,7 +3,8 @@
 import fsspec
 import pytest
 
-from overwinter.data import copies, data_path
+from overwinter import copies
+from overwinter.data import data_path
 from overwinter.errors import ConfigError, IntegrityError
 
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import fsspec
 import pytest
 
-from overwinter.data.remote import list_files, open_file, reaching, versions
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.remote import list_files, names_inside, open_file, reaching, versions
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # the drivers' own
 
@@ -53,6 +53,13 @@ def test_files_folders_and_patterns_are_listed(memory):
     assert list(list_files("memory://set/a.txt", key="data.root")) == ["memory:///set/a.txt"]
     assert len(list_files("memory://set", key="data.root")) == 3
     assert len(list_files("memory://set/**/*.txt", key="data.root")) == 2
+
+
+def test_the_names_in_a_folder_are_relative_to_it_and_a_file_has_none(memory):
+    memory.pipe({"/set/a.txt": b"x", "/set/deep/b.txt": b"x"})
+    for place in ("memory://set", "memory://set/"):
+        assert names_inside(place, key="model.root") == ["a.txt", "deep/b.txt"]
+    assert names_inside("memory://set/a.txt", key="model.root") is None
 
 
 def test_another_size_name_or_date_is_another_version(memory):

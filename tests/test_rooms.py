@@ -11,6 +11,7 @@ LAYERS = (
     {
         "canary",
         "codecarbon_tables",
+        "copies",
         "documents",
         "errors",
         "units",
@@ -29,6 +30,7 @@ LAYERS = (
         "progress",
         "records",
         "registries",
+        "remote",
         "signature",
         "state_folders",
         "template",

@@ -16,7 +16,6 @@ from torch import nn
 import overwinter as ow
 from overwinter.errors import IntegrityError
 from overwinter.files import sha256 as sha256_of
-from overwinter.paths import local_path
 
 _YEAR = 52  # weeks
 
@@ -28,7 +27,7 @@ class MaunaLoa:
     window with a week to forecast that was not measured is left out; such weeks of the past are filled from the past.
 
     Args:
-        root: the table, `co2.csv`.
+        root: the table, `co2.csv`, or its address.
         sha256: SHA-256 of the table; another is refused.
         past_weeks: length of an input.
         next_weeks: length of a forecast.
@@ -42,7 +41,7 @@ class MaunaLoa:
     def __init__(
         self, *, root: str, sha256: str, past_weeks: int, next_weeks: int, validation_from: int, test_from: int
     ) -> None:
-        years, self._ppm = read_series(local_path(root, key="data.root"), sha256)
+        years, self._ppm = read_series(ow.data.data_path(root), sha256)
         validation, test = (int(np.searchsorted(years, year)) for year in (validation_from, test_from))
         self._weeks = {"train": (0, validation), "validation": (validation, test), "test": (test, len(years))}
         self._past, self._next = past_weeks, next_weeks

@@ -25,7 +25,7 @@ class Clothes:
     The items of a split are those of Fashion-MNIST's same split, so that no item is in two.
 
     Args:
-        root: folder of Fashion-MNIST's four IDX files; None: the folder of Debian's package.
+        root: folder of Fashion-MNIST's four IDX files, or its address; None: the folder of Debian's package.
         split_seed: seed that selects the validation items and composes the pictures.
         validation_items: number of the 60,000 training items held out for the validation split.
         pictures: number of pictures in each split.

@@ -15,7 +15,6 @@ from torch import nn
 import overwinter as ow
 from overwinter.errors import IntegrityError
 from overwinter.files import sha256 as sha256_of
-from overwinter.paths import local_path
 
 FEATURES = ("carat", "cut", "color", "clarity", "depth", "table", "x", "y", "z")
 GRADES = {  # of the worst first
@@ -33,7 +32,7 @@ class Diamonds:
     Stones with the same features are in one split, so that no price is known from a twin.
 
     Args:
-        root: the table, `diamonds.csv`.
+        root: the table, `diamonds.csv`, or its address.
         sha256: SHA-256 of the table; another is refused.
         split_seed: seed of the splits, which are random.
         validation_share: share of the stones, 0 to 1.
@@ -43,7 +42,7 @@ class Diamonds:
     labels = ("price",)
 
     def __init__(self, *, root: str, sha256: str, split_seed: int, validation_share: float, test_share: float) -> None:
-        self._features, self._prices = read_table(local_path(root, key="data.root"), sha256)
+        self._features, self._prices = read_table(ow.data.data_path(root), sha256)
         stones = np.unique(self._features, axis=0, return_inverse=True)[1]  # (n,)
         places = np.random.default_rng(split_seed).permutation(stones.max() + 1)[stones] / (stones.max() + 1)
         self._rows = {

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 import overwinter as ow
 from overwinter.errors import ConfigError
-from overwinter.paths import local_path
+from overwinter.models.local_files import model_folder
 
 _SCENE = re.compile(r"^#{2,4} (?=SCENE|PROLOGUE|EPILOGUE|INDUCTION)", re.MULTILINE)
 _NOT_SPOKEN = re.compile(r"_[^_]*_|^\*\*.*?\*\*\s*$|^#.*$", re.MULTILINE)  # directions, speakers, headings
@@ -41,8 +41,8 @@ class Plays:
     All passages of a scene are in one split, so that none is recognised by its neighbours.
 
     Args:
-        root: folder of the plays, one Markdown file each.
-        tokenizer: folder of the model's tokenizer.
+        root: folder of the plays, one Markdown file each, or its address.
+        tokenizer: folder of the model's tokenizer, named as `model.root` is.
         tokens: length of a passage, special tokens included.
         split_seed: seed that assigns scenes to splits, and draws passages.
         validation_share: share of each play's scenes, 0 to 1, and at least one scene.
@@ -61,12 +61,12 @@ class Plays:
         test_share: float,
         passages: dict[str, int | None],
     ) -> None:
-        folder = local_path(root, key="data.root")
+        folder = ow.data.data_path(root)
         self._plays = sorted(folder.rglob("*.md"))
         if not self._plays:
             raise ConfigError(f"data.root={root!r} has no play (*.md). Name the folder of the plays.")
         self.labels = tuple(path.stem for path in self._plays)
-        self._tokenizer = local_path(tokenizer, key="data.tokenizer")
+        self._tokenizer = model_folder(tokenizer, key="data.tokenizer")
         self._tokens, self._seed, self._most = tokens, split_seed, passages
         self._shares = {"test": test_share, "validation": validation_share}
         self._splits: dict[str, Passages] = {}  # all plays are tokenized for each, which takes seconds

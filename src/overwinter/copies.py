@@ -1,4 +1,4 @@
-"""Local copies of data at fsspec addresses, kept by version in `~/.cache/overwinter/data` and verified before use."""
+"""Local copies of what is at fsspec addresses, kept by version in `~/.cache/overwinter/data`, verified before use."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import tempfile
 from pathlib import Path
 
 from overwinter import files
-from overwinter.data.remote import fetch, is_remote, versions
 from overwinter.errors import IntegrityError
 from overwinter.manifest import describe_files, read_sealed, verify_files, write_sealed
 from overwinter.paths import local_path
+from overwinter.remote import fetch, is_remote, versions
 
 _FILES, _LISTED = "files", "files.json"
 _LOCAL = "file://"
 _REMEDY = "It is fetched again."
 
 
-def data_path(place: str, *, key: str = "data.root") -> Path:
+def local_copy(place: str, *, key: str) -> Path:
     """Return the path of a file or folder: ``place`` itself, or a verified copy of what is at an fsspec address.
 
     What is at the address is fetched once per version: other names, sizes or ETags are another version. Everything in

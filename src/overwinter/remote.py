@@ -1,4 +1,4 @@
-"""Data at fsspec addresses, such as s3://bucket/folder or https://host/file: what is there, and copies of it.
+"""Data and models at fsspec addresses, such as s3://bucket/folder or https://host/file: what is there, and fetching it.
 
 The names, sizes and ETags of all files at an address are its *version*. It is looked up before energy is spent, `check`
 writes it for DVC, and a copy is kept by it. Credentials are those that each driver finds in the environment and in its
@@ -77,6 +77,19 @@ def open_file(address: str, *, key: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+def names_inside(place: str, *, key: str) -> list[str] | None:
+    """Return the names of all files in a folder, relative to it; None if the place is one file.
+
+    Raises:
+        ConfigError: There is no file at the place, or as `list_files`.
+        OverwinterError: It cannot be reached.
+    """
+    found = _some_files(place, key)
+    with reaching(place, key=key):
+        files, path = _file_system(place)
+        return None if files.isfile(path) else [_inside(path, files._strip_protocol(each)) for each in found]
+
+
 def fetch(place: str, folder: Path, *, key: str) -> Path:
     """Copy a file or a folder into an empty local folder, and return the copy's path.
 
@@ -90,7 +103,7 @@ def fetch(place: str, folder: Path, *, key: str) -> Path:
         files, path = _file_system(place)
         single = files.isfile(path)
         names = [path] if single else [files._strip_protocol(address) for address in before]
-        inside = [_file_name(place) if single else name[len(path.rstrip("/")) + 1 :] for name in names]
+        inside = [_file_name(place) if single else _inside(path, name) for name in names]
         targets = [_target(folder, name, place, key) for name in inside]
         files.get(names, [str(target) for target in targets])
     if _some_files(place, key) != before or not all(target.is_file() for target in targets):
@@ -170,6 +183,10 @@ def _some_files(place: str, key: str) -> dict[str, str]:
     if not files:
         raise ConfigError(f"{key}={place!r} has no file. Name a file, a folder with files, or a pattern of files.")
     return files
+
+
+def _inside(folder: str, name: str) -> str:
+    return name[len(folder.rstrip("/")) + 1 :]
 
 
 def _file_name(place: str) -> str:

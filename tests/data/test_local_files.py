@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import fsspec
 import pytest
 
-from overwinter.data.local_files import check_data_files, remote_places, remote_versions
+from overwinter.data.local_files import check_data, check_data_files, remote_places, remote_versions
 from overwinter.errors import ConfigError
 
 
@@ -48,12 +49,34 @@ def test_a_root_at_an_address_is_looked_at(target):
         check_data_files(config)
     files.pipe("/texts/a.txt", b"words")
     check_data_files(config)
-    assert list(remote_versions(config)) == ["memory://texts"]
+    assert list(remote_versions(configured(config))["data"]) == ["memory://texts"]
+
+
+def configured(data, model=None, teacher=None):
+    return SimpleNamespace(data=data, model=model or {}, train=SimpleNamespace(teacher=teacher))
 
 
 def test_a_text_may_be_in_several_places():
-    paths = ["plays/*.txt", "s3://seasons/*.txt"]
-    assert remote_places({"_target_": "overwinter.data.Text", "paths": paths}) == ["s3://seasons/*.txt"]
-    config = {"_target_": "overwinter.data.Text", "root": "s3://seasons", "paths": ["plays/*.txt"]}
-    assert remote_places(config) == ["s3://seasons/plays/*.txt"]
-    assert remote_places({"_target_": "overwinter.data.Text", "root": None, "paths": []}) == []
+    def places(**data):
+        return remote_places(configured({"_target_": "overwinter.data.Text", **data}))
+
+    found = {"data": {"s3://seasons/*.txt": "data.root"}}
+    assert places(paths=["plays/*.txt", "s3://seasons/*.txt"]) == found
+    assert list(places(root="s3://seasons", paths=["plays/*.txt"])["data"]) == ["s3://seasons/plays/*.txt"]
+    assert places(root=None, paths=[]) == {}
+
+
+def test_a_model_and_its_tokenizer_may_be_at_an_address():
+    data = {"_target_": "my_package.Data", "root": "data/mine", "tokenizer": "s3://models/small"}
+    assert remote_places(configured(data, {"root": "s3://models/small"})) == {
+        "data": {"s3://models/small": "data.tokenizer"},
+        "model": {"s3://models/small": "model.root"},
+    }
+    hub = f"hf:owner/name@{'0' * 40}"
+    assert remote_places(configured({"tokenizer": hub}, {"root": hub})) == {}
+
+
+def test_a_teacher_at_an_address_is_refused_by_name():
+    data = {"_target_": "overwinter.data.Digits"}
+    with pytest.raises(ConfigError, match=r"train\.teacher='s3://models/teacher' is not on this machine"):
+        check_data(configured(data, teacher="s3://models/teacher"))

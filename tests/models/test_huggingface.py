@@ -30,6 +30,15 @@ def test_it_answers_as_transformers_does(folder):
         assert torch.equal(model(TOKENS), expected(input_ids=TOKENS).logits)
 
 
+def test_it_may_be_in_s3(folder, s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    s3.makedirs("models", exist_ok=True)
+    s3.put(str(folder), f"models/{tmp_path.name}", recursive=True)
+    model, at_home = (models.pretrained(root=root) for root in (f"s3://models/{tmp_path.name}", str(folder)))
+    with torch.inference_mode():
+        assert torch.equal(model(TOKENS), at_home(TOKENS))
+
+
 def test_a_saved_one_needs_not_the_folder_it_came_from(folder, tmp_path):
     model = models.pretrained(root=str(folder))
     saved = models.save_model(

@@ -47,3 +47,13 @@ def test_data_at_an_address_is_in_the_lineage_of_the_stages_that_read_it() -> No
     files.pipe("/lineage/a.csv", b"2")
     assert lineage(config, _PROJECT, "train")["data"] != before
     assert "data" not in lineage(validate(compose(_PROJECT)), _PROJECT, "train")
+
+
+def test_a_model_at_an_address_is_in_the_lineage_of_the_stage_that_reads_it() -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe("/lineage/model.gguf", b"1")
+    config = validate(compose(_PROJECT, ["+model.root=memory://lineage/model.gguf"]))
+    before = lineage(config, _PROJECT, "train")["model"]
+    files.pipe("/lineage/model.gguf", b"2")
+    assert lineage(config, _PROJECT, "train")["model"] != before
+    assert list(before) == ["memory://lineage/model.gguf"]

@@ -5,8 +5,8 @@ import fsspec
 from overwinter.config import Project
 from overwinter.data.local_files import remote_versions
 from overwinter.files import write_json
-from overwinter.pipeline.plan import _changed_parameters, _moved_data, _own_reasons
-from overwinter.pipeline.render import DATA_OUT
+from overwinter.pipeline.plan import _changed_parameters, _moved, _own_reasons
+from overwinter.pipeline.render import versions_out
 
 
 def test_only_declared_parameters_count_and_the_whole_file_counts_all():
@@ -40,8 +40,9 @@ def test_data_that_changed_at_its_address_is_a_reason(tmp_path):
     files = fsspec.filesystem("memory")
     files.pipe("/plan/a.csv", b"1")
     project = Project(root=tmp_path, configs=tmp_path, config_name="config")
-    config = SimpleNamespace(data={"_target_": "mine.Data", "root": "memory://plan"})
-    write_json(tmp_path / DATA_OUT, remote_versions(config.data))
-    assert _moved_data(config, project) == []
+    config = SimpleNamespace(data={"_target_": "mine.Data", "root": "memory://plan"}, model={})
+    out = versions_out("data")
+    write_json(tmp_path / out, remote_versions(config)["data"])
+    assert _moved(config, project) == {out: []}
     files.pipe("/plan/a.csv", b"2")
-    assert _moved_data(config, project) == ["memory://plan is modified"]
+    assert _moved(config, project) == {out: ["memory://plan is modified"]}

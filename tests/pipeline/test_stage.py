@@ -24,7 +24,7 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.files import write_json
 from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
-from overwinter.pipeline.render import DATA_OUT
+from overwinter.pipeline.render import versions_out
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.pipeline.supervising import signals_handled
 from overwinter.power.control.pausing import Pause, PausedError
@@ -84,7 +84,7 @@ def test_data_at_an_address_that_changed_since_the_check_is_refused(tmp_path: Pa
     config.data["root"] = "memory://stage"
     project = Project(root=tmp_path, configs=_ROOT / "configs", config_name="config")
     call = Invocation(stage="train", project=project, config=config, folder=tmp_path / "train", scratch=False)
-    write_json(tmp_path / DATA_OUT, remote_versions(config.data))
+    write_json(tmp_path / versions_out("data"), remote_versions(config)["data"])
     assert list(Stage(call).lineage()["data"]) == ["memory://stage"]
     files.pipe("/stage/a.csv", b"2")
     with pytest.raises(IntegrityError, match="memory://stage changed since the check"):

@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from overwinter.data.augmentation import RandomFlip, RandomShift
     from overwinter.data.batches import Batches
     from overwinter.data.checking import check_context, check_splits, check_vocabulary
-    from overwinter.data.copies import data_path
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
     from overwinter.data.fingerprints import raw_bytes
     from overwinter.data.in_memory import InMemory
+    from overwinter.data.local_files import data_path
     from overwinter.data.preprocessing import (
         Image,
         Normalize,
@@ -118,7 +118,7 @@ _HOMES = {
     "check_splits": "checking",
     "check_context": "checking",
     "check_vocabulary": "checking",
-    "data_path": "copies",
+    "data_path": "local_files",
     "load_data": "source",
     "raw_bytes": "fingerprints",
     "read_preprocessing": "preprocessing",

@@ -1,4 +1,4 @@
-"""Checks, without torch and before energy is spent, that the files of `data` and `model` are there."""
+"""The files of `data` and `model`, checked without torch and before energy is spent; their versions at addresses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from overwinter.config import Config
 from overwinter.config.targets import TEXT_TARGETS
-from overwinter.data.copies import data_path
-from overwinter.data.remote import is_remote, versions
+from overwinter.copies import local_copy
 from overwinter.data.text_files import addresses, check_text
 from overwinter.errors import ConfigError
 from overwinter.models.local_files import check_model_files
 from overwinter.paths import local_path
+from overwinter.remote import is_remote, versions
 
-_KEY = "data.root"
+_KEY, _TOKENIZER = "data.root", "data.tokenizer"
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 _FASHION_TARGETS = ("overwinter.data.FashionMnist", "overwinter.data.fashion.FashionMnist")
@@ -30,6 +30,10 @@ def check_data(config: Config) -> None:
     """
     check_model_files(config.model)  # first: a text's tokenizer is usually the model's
     check_data_files(config.data)
+    if config.train.teacher is not None and is_remote(config.train.teacher):
+        raise ConfigError(
+            f"train.teacher={config.train.teacher!r} is not on this machine. Copy it, and name its folder."
+        )
 
 
 def check_data_files(config_data: Mapping[str, Any]) -> None:
@@ -56,22 +60,56 @@ def check_data_files(config_data: Mapping[str, Any]) -> None:
         local_path(root, key=_KEY)
 
 
-def remote_places(config_data: Mapping[str, Any]) -> list[str]:
-    """Return the fsspec addresses that a data set reads; without any, all its files are on this machine."""
+def remote_places(config: Config) -> dict[str, dict[str, str]]:
+    """Return what is read at fsspec addresses: group (`data`, `model`) -> address -> configuration key that names it.
+
+    A group whose files are all on this machine is absent.
+    """
+    named = {
+        "data": [*((place, _KEY) for place in _data_places(config.data)), (config.data.get("tokenizer"), _TOKENIZER)],
+        "model": [(config.model.get("root"), "model.root")],
+    }
+    found = {
+        group: {place: key for place, key in places if isinstance(place, str) and is_remote(place)}
+        for group, places in named.items()
+    }
+    return {group: places for group, places in found.items() if places}
+
+
+def _data_places(config_data: Mapping[str, Any]) -> list[Any]:
     root, paths = config_data.get("root"), config_data.get("paths") or []
     is_text = config_data.get("_target_") in TEXT_TARGETS
-    places = addresses(root, paths) if is_text and (root or paths) else [root]
-    return [place for place in places if isinstance(place, str) and is_remote(place)]
+    return addresses(root, paths) if is_text and (root or paths) else [root]
 
 
-def remote_versions(config_data: Mapping[str, Any]) -> dict[str, str]:
-    """Return address -> version of what a data set reads there now, as `remote.versions`.
+def remote_versions(config: Config) -> dict[str, dict[str, str]]:
+    """Return group -> address -> version of what is there now, for all `remote_places`.
 
     Raises:
         ConfigError: there is no file, or it may not be read.
         OverwinterError: an address cannot be reached.
     """
-    return versions(remote_places(config_data), key=_KEY)
+    return {
+        group: {place: version for each, key in places.items() for place, version in versions([each], key=key).items()}
+        for group, places in remote_places(config).items()
+    }
+
+
+def data_path(place: str, *, key: str = _KEY) -> Path:
+    """Return the path of a file or folder: ``place`` itself, or a verified copy of what is at an fsspec address.
+
+    What is at the address is fetched once per version, as `overwinter.copies.local_copy` does it.
+
+    Args:
+        place: A path, ``package:NAME/PATH``, or an address such as ``s3://bucket/folder``.
+        key: Configuration key, for error messages.
+
+    Raises:
+        ConfigError: It does not exist, its driver is not installed, or it may not be read.
+        IntegrityError: It changed while it was fetched.
+        OverwinterError: It cannot be reached, or the disk is full.
+    """
+    return local_copy(place, key=key)
 
 
 def fashion_folder(root: str | None) -> Path:
@@ -80,7 +118,7 @@ def fashion_folder(root: str | None) -> Path:
     Raises:
         ConfigError: it does not exist.
     """
-    folder = _DEBIAN_FOLDER if root is None else data_path(root) if is_remote(root) else Path(root)
+    folder = _DEBIAN_FOLDER if root is None else local_copy(root, key=_KEY) if is_remote(root) else Path(root)
     if not folder.is_dir():
         where = f"data.root={root!r} is not a folder" if root is not None else f"{folder} does not exist"
         raise ConfigError(

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 from torch.utils.data import IterableDataset
 
-from overwinter.data.remote import list_files, open_file
 from overwinter.errors import ConfigError
+from overwinter.remote import list_files, open_file
 
 _KEY = "data.root"
 

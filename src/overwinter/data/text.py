@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from overwinter.data.in_memory import InMemory
-from overwinter.data.remote import open_file
 from overwinter.data.text_files import SPLITS, addresses, check_windows, find_texts
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import leading_tokens, pretrained_tokenizer
+from overwinter.remote import open_file
 from overwinter.tasks import IGNORED
 
 _JSON_LINES = (".jsonl", ".jsonl.gz")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.config import check_settings, setting
-from overwinter.data.remote import list_files
 from overwinter.errors import ConfigError
 from overwinter.models.hub import is_on_hub
 from overwinter.paths import PACKAGE, local_path
+from overwinter.remote import is_remote, list_files, versions
 
 SPLITS = ("train", "validation", "test")
 _GLOB = "*?["
@@ -39,12 +39,19 @@ def check_text(config_data: Mapping[str, Any]) -> None:
     """
     find_texts(addresses(config_data.get("root"), config_data.get("paths") or []))
     if isinstance(tokenizer := config_data.get("tokenizer"), str) and not is_on_hub(tokenizer):
-        local_path(tokenizer, key="data.tokenizer")
+        _check_place(tokenizer, key="data.tokenizer")
     numbers = {field.name: config_data.get(field.name, 0) for field in fields(_TextSettings)}
     check_settings(_TextSettings(**numbers), key="data")
     if (held_out := numbers["validation_share"] + numbers["test_share"]) >= 1:
         raise ConfigError(f"data.validation_share + data.test_share = {held_out} leave nothing to calibrate on.")
     check_windows(config_data.get("windows") or {})
+
+
+def _check_place(place: str, *, key: str) -> None:
+    if is_remote(place):
+        versions([place], key=key)
+    else:
+        local_path(place, key=key)
 
 
 def check_windows(windows: Mapping[str, Any]) -> None:

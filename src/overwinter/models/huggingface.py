@@ -59,7 +59,8 @@ def pretrained(
 
     Args:
         root: a folder with config.json and safetensors, or a GGUF file; ``package:NAME/PATH`` names one in an
-            installed package, ``hf:OWNER/NAME@COMMIT`` one on the Hugging Face Hub.
+            installed package, ``hf:OWNER/NAME@COMMIT`` one on the Hugging Face Hub, and ``s3://bucket/folder`` one at
+            an fsspec address.
         sha256: SHA-256 of the GGUF file, or of the folder's single safetensors file; None: not checked.
         head: ``causal_lm`` or one of `HEADS`; None: what ``architectures`` in config.json names.
         classes: how many outputs the head has, which is drawn anew unless the folder has such a one; None: the

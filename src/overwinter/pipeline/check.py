@@ -9,11 +9,11 @@ from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.parent_watch import watch_parent
 from overwinter.pipeline.plots_page import write_vega
-from overwinter.pipeline.render import CHECK_OUT, DATA_OUT
+from overwinter.pipeline.render import CHECK_OUT, versions_out
 
 
 def run_check() -> int:
-    """Validate params.yaml, compare it with configs/ and dvc.yaml; write a constant, and the versions of remote data.
+    """Validate params.yaml, compare it with configs/ and dvc.yaml; write a constant, and versions of what is remote.
 
     Raises:
         ConfigError: the configuration is invalid, stale or reads the environment, or data files are missing.
@@ -26,7 +26,7 @@ def run_check() -> int:
     refuse_environment(project)
     check_data(config)
     write_json(project.root / CHECK_OUT, {"params": "valid"})
-    if versions := remote_versions(config.data):
-        write_json(project.root / DATA_OUT, versions)
+    for group, versions in remote_versions(config).items():
+        write_json(project.root / versions_out(group), versions)
     write_vega(project)
     return 0

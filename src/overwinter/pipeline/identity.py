@@ -7,7 +7,7 @@ from typing import Any
 
 from overwinter import __version__
 from overwinter.config import Config, Project
-from overwinter.data.local_files import remote_versions
+from overwinter.data.local_files import remote_places, remote_versions
 from overwinter.errors import IntegrityError
 from overwinter.files import digest, tree_digest
 from overwinter.pipeline.code import code_digests, code_parameters
@@ -32,21 +32,22 @@ _NEUTRAL = _AMOUNT | {
 def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
     """Return the digests of everything that determines the result of ``stage``, the user's own code included.
 
-    A data set at fsspec addresses counts by the version of what is there now.
+    A data set and a model at fsspec addresses count by the versions of what is there now.
 
     Raises:
         IntegrityError: an input is missing.
         OverwinterError: an address cannot be reached.
     """
     code = code_digests(config, project, stage)
-    data = remote_versions(config.data) if "data" in config.pipeline.stages[stage].params else {}
+    read = [group for group in remote_places(config) if group in config.pipeline.stages[stage].params]
+    versions = remote_versions(config) if read else {}
     return {
         "stage": stage,
         "inputs": _input_digests(config, project, stage),
         "parameters_sha256": digest(_parameters(config, stage)),
         "overwinter": __version__,
         **({"code": code} if code else {}),
-        **({"data": data} if data else {}),
+        **{group: versions[group] for group in read},
     }
 
 

@@ -19,7 +19,7 @@ from overwinter.documents import MAX_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
 from overwinter.files import read_json
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
-from overwinter.pipeline.render import DATA_OUT, rendered_stages
+from overwinter.pipeline.render import rendered_stages, versions_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,10 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
     parameters = read_parameters(text)
     made_by = {out: name for name, stage in stages.items() for out in _outs(stage)}
     planned: dict[str, PlannedStage] = {}
-    moved = _moved_data(config, project)
+    moved = _moved(config, project)
     for name, stage in stages.items():
         reasons = _own_reasons(stage, locked.get(name), changed.get(name, {}), parameters, made_by)
-        reasons += moved if name in locked and DATA_OUT in stage["deps"] else []
+        reasons += [reason for out in stage["deps"] if name in locked for reason in moved.get(out, ())]
         follows = [f"{need} runs" for need in _upstream(stage, made_by) if planned[need].runs and _passes_on(need)]
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
@@ -81,13 +81,16 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
     return PipelinePlan(config=config, params=text, parameters=parameters, stages=tuple(planned.values()))
 
 
-def _moved_data(config: Config, project: Project) -> list[str]:
-    """Return which fsspec addresses of the data set hold something else than when the check last looked."""
-    known = project.root / DATA_OUT
-    before = read_json(known, remedy="Run `dvc repro check`.") if known.exists() else {}
-    return [
-        f"{place} is modified" for place, found in remote_versions(config.data).items() if before.get(place) != found
-    ]
+def _moved(config: Config, project: Project) -> dict[str, list[str]]:
+    """Return which fsspec addresses hold something else than when the check last looked, by the file with versions."""
+    moved = {}
+    for group, versions in remote_versions(config).items():
+        known = project.root / versions_out(group)
+        before = read_json(known, remedy="Run `dvc repro check`.") if known.exists() else {}
+        moved[versions_out(group)] = [
+            f"{place} is modified" for place, found in versions.items() if before.get(place) != found
+        ]
+    return moved
 
 
 def _own_reasons(

@@ -22,7 +22,7 @@ from overwinter.data.local_files import remote_places, remote_versions
 from overwinter.documents import read_yaml
 from overwinter.files import digest
 from overwinter.pipeline.contents import Contents
-from overwinter.pipeline.render import CHECK_OUT, DATA_OUT, rendered_stages, stage_out
+from overwinter.pipeline.render import CHECK_OUT, rendered_stages, stage_out, versions_out
 
 _Stages = dict[str, Any]
 _ABSENT = "\0absent"
@@ -51,7 +51,7 @@ class PrefixKeys:
         self._project = project
         self._contents = Contents(project.state)
         self._rendered: dict[str, _Stages] = {}
-        self._versions: dict[tuple[str, ...], str] = {}
+        self._versions: dict[str, dict[str, str]] = {}
 
     def of(self, config: Config, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Return stage -> prefix key, in the pipeline's order.
@@ -66,8 +66,7 @@ class PrefixKeys:
             for name, spec in config.pipeline.stages.items()
             for out in (*spec.outs, *spec.reports)
         }
-        # A data set at an address counts by what is there now.
-        known = {DATA_OUT: self._remote(config)} if remote_places(config.data) else {}
+        known = self._remote(config)
         constant = {CHECK_OUT, *(stage_out(name, "gate.json") for name in config.pipeline.stages)}
         keys: dict[str, str] = {}
         for name in config.pipeline.stages:
@@ -83,17 +82,19 @@ class PrefixKeys:
     def _content(self, path: str, known: Mapping[str, str]) -> str:
         return known[path] if path in known else self._contents.digest(self._project.root / path)
 
-    def _remote(self, config: Config) -> str:
-        places = tuple(remote_places(config.data))
+    def _remote(self, config: Config) -> dict[str, str]:
+        """Return file with versions -> digest: what is at an address counts by what is there now."""
+        places = json.dumps(remote_places(config))
         if places not in self._versions:
-            self._versions[places] = digest(remote_versions(config.data))
+            found = remote_versions(config)
+            self._versions[places] = {versions_out(group): digest(versions) for group, versions in found.items()}
         return self._versions[places]
 
     def _stages(self, config: Config, parameters: Mapping[str, Any]) -> _Stages:
         """Return the stages of dvc.yaml, rendered once for all configurations that name the same code and files."""
         places = (("data", "root"), ("model", "root"), ("train", "teacher"))
         roots: list[Any] = [(parameters.get(group) or {}).get(key) for group, key in places]
-        roots.append(bool(remote_places(config.data)))
+        roots.append(list(remote_places(config)))
         targets = {group: list(named_targets(values)) for group, values in parameters.items()}
         key = json.dumps([parameters.get("pipeline"), parameters.get("packages"), roots, targets])
         if key not in self._rendered:

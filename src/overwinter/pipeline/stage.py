@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config import Config
+from overwinter.data.local_files import remote_places
 from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import digest, read_json, write_json
@@ -22,7 +23,7 @@ from overwinter.pipeline.identity import lineage, workload
 from overwinter.pipeline.locks import locked_in_turn
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.prefix import prefix_keys
-from overwinter.pipeline.render import DATA_OUT, gate_name
+from overwinter.pipeline.render import gate_name, versions_out
 from overwinter.pipeline.supervised import Supervised
 from overwinter.programs import EXIT_INTERRUPTED
 from overwinter.records import to_json, write_record
@@ -69,7 +70,7 @@ class Stage(Supervised):
             self._require_gates()
         self._lineage = lineage(self.config, self._project, self.name)
         if not call.scratch:
-            self._require_checked_data()
+            self._require_checked_versions()
         self._outputs = Outputs(call.folder)
         self._finished = None if call.scratch or "DVC_STAGE" not in os.environ else self._finished_work()
         self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
@@ -357,11 +358,12 @@ class Stage(Supervised):
             if read_json(path, remedy=remedy) != {"stage": stage, "pass": True}:
                 raise IntegrityError(f"{path} is not the verdict of the gate after {stage}. {remedy}")
 
-    def _require_checked_data(self) -> None:
-        """Raise IntegrityError if a data set at an address changed since the check: DVC would record what was there."""
-        data = self._lineage.get("data")
-        if data and read_json(self._project.root / DATA_OUT, remedy="Run `dvc repro check`.") != data:
-            raise IntegrityError(f"{', '.join(data)} changed since the check. Run the same command again.")
+    def _require_checked_versions(self) -> None:
+        """Raise IntegrityError if what is at an address changed since the check: DVC would record what was there."""
+        for group in remote_places(self.config).keys() & self._lineage.keys():
+            versions = self._lineage[group]
+            if read_json(self._project.root / versions_out(group), remedy="Run `dvc repro check`.") != versions:
+                raise IntegrityError(f"{', '.join(versions)} changed since the check. Run the same command again.")
 
 
 class InterruptedStageError(OverwinterError):
