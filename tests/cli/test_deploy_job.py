@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import fsspec
 import pytest
 import yaml
 
@@ -82,6 +83,18 @@ def test_resources_of_a_stage(render):
     assert limits["train"] == limits["sparsify"] | {"cpu": "4", "nvidia.com/gpu": "1"}
 
 
+def test_what_stages_read_at_an_address_is_reached_and_no_credential_is_written(machines, render, monkeypatch):
+    fsspec.filesystem("memory").pipe("/jobs/a.csv", b"1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-credential-of-mine")
+    words = ("+data.root=memory://jobs", "--secret", "storage", "--port", "9000")
+    for job in render(*words).values():
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": "storage"}}]
+    text = (machines.project.root / "deploy/job/jobs.yaml").read_text()
+    assert "Stages read memory://jobs." in text
+    assert "a-credential-of-mine" not in text
+
+
 def test_stages_are_released_one_after_another(applied, fake_cluster, capsys):
     release = applied()
     assert release() == 0
@@ -141,6 +154,10 @@ def test_a_tree_that_was_not_applied(machines, fake_cluster, capsys):
         ([*USUAL, "train.epochs=0"], "train.epochs=0"),
         ([*USUAL, "--image", "no image"], "is not an image name"),
         ([*USUAL, "--claim", "a b"], "PersistentVolumeClaim"),
+        ([*USUAL, "--secret", "a=b"], "--secret 'a=b' is not the name of a Secret"),
+        ([*USUAL, "--port", "0"], "--port 0 must be from 1"),
+        ([*USUAL, "+data.root=s3://me:password@host/set"], "has a password or a signature in its address"),
+        ([*USUAL, "+data.root=memory://nowhere"], "'memory://nowhere' does not exist"),
         ([*USUAL, "--name", "Tree"], "--name 'Tree'"),
         (["--release", "tree", "--api", "https://cluster.example"], "kubectl proxy"),
         ([*USUAL, "-m", "+sweep=tpe", "sparsify.amount=0.5,0.7"], "a search chooses its points"),

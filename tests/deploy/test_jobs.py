@@ -89,6 +89,24 @@ def test_a_network_source_is_reached_and_gets_its_credentials_from_a_secret():
     assert "kubectl create secret generic tree-carbon" in text
 
 
+def test_what_is_at_an_address_is_reached_with_credentials_from_a_secret_of_the_users():
+    addresses = ("s3://seasons/set",)
+    text, documents = rendered(addresses=addresses, secrets=("storage",), ports=(9000,))
+    for job in of_kind("Job", documents):
+        (container,) = pod_of(job)["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": "storage"}}]
+        assert {"name": "XDG_CACHE_HOME", "value": "/work/.overwinter/cache"} in container["env"]
+    (cron,) = of_kind("CronJob", documents)
+    assert "envFrom" not in cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    stage, release = of_kind("NetworkPolicy", documents)
+    ports = [port["port"] for rule in stage["spec"]["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 443, 9000]
+    assert release == of_kind("NetworkPolicy", rendered()[1])[1]
+    assert "# Stages read s3://seasons/set.\n" in text
+    assert "kubectl create secret generic storage --from-env-file=FILE" in text
+    assert "No --secret was given" in rendered(addresses=addresses)[0]
+
+
 def test_resources_per_stage():
     rooms = {"train": Room(cpus=4, memory="8Gi", gpus=1)}
     train, sparsify = of_kind("Job", rendered(rooms=rooms)[1])

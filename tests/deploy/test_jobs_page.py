@@ -5,11 +5,24 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
 import yaml
 
 from overwinter import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kubernetes-jobs.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # the driver's own
+def test_the_documented_tree_on_s3_is_rendered(machines, s3, capsys):
+    s3.makedirs("seasons", exist_ok=True)
+    s3.pipe("seasons/fashion/train-images-idx3-ubyte.gz", b"x")
+    create, line = PAGE.split("```console\n")[2].split("```")[0].splitlines()
+    assert cli.main(shlex.split(line)[1:]) == 0
+    capsys.readouterr()
+    text = (machines.project.root / "deploy/job/jobs.yaml").read_text()
+    assert "# Stages read s3://seasons/fashion." in text
+    assert create.partition("=")[0] in text
 
 
 def test_the_documented_trees_are_rendered_and_released(machines, fake_cluster, capsys):

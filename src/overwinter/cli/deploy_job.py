@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "the pipeline's stages as Kubernetes Jobs, released at clean hours within a deadline"
 _CLOCKS_DIFFER_S = 60.0
+_LAST_PORT = 65535
 _RENDERING = ("image", "claim")
-_CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE=cpus:N,memory:SIZE,gpus:N",
         help="the same of one stage, such as train=cpus:4,gpus:1",
     )
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Secret whose keys are environment variables of every stage, such as AWS_ACCESS_KEY_ID",
+    )
+    parser.add_argument(
+        "--port",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="TCP port beside 443 at which stages reach what they read, such as 9000 of an S3 server of one's own",
+    )
     release = parser.add_argument_group("releasing")
     release.add_argument("--release", metavar="NAME", help="resume the Jobs of this tree that may run now")
     release.add_argument("--api", metavar="URL", help="address of `kubectl proxy` (in a pod: the cluster's)")
@@ -76,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = points[0].config
     tree = JobTree(arguments.name, without_shared(_stage_jobs(project, points)), _deadline(arguments.deadline, now_utc))
     tree.check_deadline(now_utc)
-    jobs = Jobs(**_settings(arguments, config))
+    jobs = Jobs(**_settings(arguments, config), addresses=_addresses(points))
     path = arguments.output / "jobs.yaml"
     write_text(path, jobs.render(tree))
     print(path)
@@ -144,8 +160,9 @@ def _settings(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
     from overwinter.deploy.images import checked_image
     from overwinter.deploy.jobs import Room
 
-    if not _CLAIM.fullmatch(arguments.claim):
-        raise ConfigError(f"--claim {arguments.claim!r} is not the name of a PersistentVolumeClaim.")
+    _check_name(arguments.claim, flag="--claim", kind="PersistentVolumeClaim")
+    for secret in arguments.secret:
+        _check_name(secret, flag="--secret", kind="Secret")
     room = Room(cpus=arguments.cpus, memory=arguments.memory, gpus=arguments.gpus)
     return {
         "image": checked_image(arguments.image, key="--image"),
@@ -156,7 +173,33 @@ def _settings(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         "variables": variables_of(dataclasses.asdict(config.carbon)),
         "asks_outside": isinstance(config.carbon, LiveCarbonConfig),
         "carbon": tuple(each for each in arguments.overrides if each.lstrip("+~").startswith("carbon")),
+        "secrets": tuple(dict.fromkeys(arguments.secret)),
+        "ports": tuple(_checked_port(port) for port in dict.fromkeys(arguments.port)),
     }
+
+
+def _check_name(name: str, *, flag: str, kind: str) -> None:
+    if not _OBJECT.fullmatch(name):
+        raise ConfigError(f"{flag} {name!r} is not the name of a {kind}.")
+
+
+def _checked_port(port: int) -> int:
+    if not 0 < port <= _LAST_PORT:
+        raise ConfigError(f"--port {port} must be from 1 to {_LAST_PORT}.")
+    return port
+
+
+def _addresses(points: Sequence[SweepPoint]) -> tuple[str, ...]:
+    """Return what the stages of all points read over the network."""
+    from overwinter.data.local_files import remote_places
+    from overwinter.models.hub import is_on_hub
+
+    found: dict[str, None] = {}
+    for config in (point.config for point in points):
+        found |= dict.fromkeys(place for places in remote_places(config).values() for place in places)
+        root = config.model.get("root")
+        found |= {root: None} if isinstance(root, str) and is_on_hub(root) else {}
+    return tuple(place for place in found if not place.startswith("file://"))
 
 
 def _room_of(text: str, usual: Room, stages: Sequence[str]) -> tuple[str, Room]:

@@ -64,6 +64,9 @@ class Jobs:
         variables: The environment variables with the credentials of the carbon intensity source.
         asks_outside: Whether that source is asked over the network.
         carbon: The overrides that choose it.
+        addresses: What stages read over the network.
+        secrets: The names of Secrets whose keys become environment variables of every stage.
+        ports: TCP ports that stages may reach, if they read over the network, beside 443.
     """
 
     image: str
@@ -75,6 +78,9 @@ class Jobs:
     variables: tuple[str, ...] = ()
     asks_outside: bool = False
     carbon: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
 
     def render(self, tree: JobTree) -> str:
         """Return jobs.yaml."""
@@ -90,9 +96,17 @@ class Jobs:
         ]
         lines += [] if is_pinned(self.image) else [of_tag(self.image)]
         if self.variables:
-            made = f"kubectl create secret generic {tree.name}-carbon --from-env-file=FILE"
+            made = _creating(f"{tree.name}-carbon")
             lines.append(f"First create the carbon source's credentials ({', '.join(self.variables)}): {made}")
+        lines += self._about_addresses()
         return "".join(f"# {line}\n" for line in lines)
+
+    def _about_addresses(self) -> list[str]:
+        read = [f"Stages read {', '.join(self.addresses)}."] if self.addresses else []
+        if not self.secrets:
+            return [f"{each} No --secret was given: without credentials." for each in read]
+        made = "; ".join(map(_creating, self.secrets))
+        return [*read, f"First create the credentials, as environment variables in FILE: {made}"]
 
     def _about_waiting(self, tree: JobTree) -> str:
         if tree.deadline_utc is None:
@@ -140,7 +154,8 @@ class Jobs:
             "command": ["sh", "-c", _START, "stage"],
             "args": [job.stage, *job.overrides],
             "workingDir": _WORK,
-            "env": [{"name": "HOME", "value": "/tmp"}, *self._credentials(tree)],  # noqa: S108 -- emptied with the pod
+            "env": [*self._folders(), *self._credentials(tree)],
+            **({"envFrom": [{"secretRef": {"name": name}} for name in self.secrets]} if self.secrets else {}),
             "resources": {"requests": dict(limits), "limits": limits},
             "securityContext": BARE,
             "volumeMounts": [
@@ -162,6 +177,11 @@ class Jobs:
                 {"name": "state", "persistentVolumeClaim": {"claimName": self.claim}},
             ],
         }
+
+    def _folders(self) -> list[dict[str, Any]]:
+        """Return the variables that name a stage's folders: what it fetches is kept on the volume, for all Jobs."""
+        found = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108 -- emptied with the pod
+        return found + ([{"name": "XDG_CACHE_HOME", "value": f"{_WORK}/.overwinter/cache"}] if self.addresses else [])
 
     def _releasing(self, tree: JobTree) -> dict[str, Any]:
         """Return the CronJob that resumes the Jobs."""
@@ -199,7 +219,9 @@ class Jobs:
 
     def _policies(self, tree: JobTree) -> list[dict[str, Any]]:
         """Return the NetworkPolicies: no pod can be reached, and only the release reaches Kubernetes."""
-        outside = OUTSIDE if self.asks_outside else []
+        reads = bool(self.addresses or self.secrets)
+        ports = [{"ports": [{"protocol": "TCP", "port": port} for port in self.ports]}] if reads and self.ports else []
+        outside = [*OUTSIDE, *ports] if self.asks_outside or reads else []
         api = [{"ports": [{"protocol": "TCP", "port": port} for port in _API_PORTS]}]
         found = []
         for component, egress in ((_STAGE, outside), (_RELEASE, [*OUTSIDE[:1], *api])):
@@ -209,6 +231,10 @@ class Jobs:
             made["metadata"] |= {"labels": _labels(tree, component)}
             found.append(made)
         return found
+
+
+def _creating(secret: str) -> str:
+    return f"kubectl create secret generic {secret} --from-env-file=FILE"
 
 
 def _labels(tree: JobTree, component: str) -> dict[str, str]:
