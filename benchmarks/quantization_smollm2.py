@@ -85,7 +85,7 @@ def _states(model: Any) -> dict[str, Any]:
 
 def _load(model: Any, states: dict[str, Any]) -> None:
     for name, layer in integer_layers(model).items():
-        layer.load_state_dict(states[name])
+        layer.load_state_dict(states[name], assign=True)
 
 
 def torchao(name: str, **settings: Any) -> Callable[..., None]:

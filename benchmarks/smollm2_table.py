@@ -50,6 +50,7 @@ class Work:
             return kept["made"]
         made = self.part(name, make)
         if path is not None:
+            path.parent.mkdir(exist_ok=True)
             torch.save({"cost": self.parts[name], "made": made}, path)
         return made
 

@@ -74,7 +74,7 @@ class AndInt4:
         """Prune and quantize ``model`` in place."""
         self._method(work, model, dense, calibration)
         sparse = copy.deepcopy(model)
-        quantizing = Work(keep=None)
+        quantizing = Work(keep=None if work.keep is None else work.keep / "quantized")  # its names are dense's
         QUANTIZED["int4_distilled"](quantizing, model, sparse, calibration)
         work.parts |= {f"quantize_{name}": part for name, part in quantizing.parts.items()}
 
