@@ -154,6 +154,7 @@ def _compression_rows() -> Iterator[Row]:
     yield from language_rows()
     yield from _case_rows()
     yield from _text_rows()
+    yield from _adapter_rows()
     target = result("runtimes")["asked_ratio"]
     for size, best in result("runtimes")["best"].items():
         what = f"residual MLP 768 wide, CPU time per response over eager fp32, batch {size}"
@@ -202,6 +203,16 @@ def _text_rows() -> Iterator[Row]:
         name, (low, high) = best["int8"], found["rows"][best["int8"]]["lost_points_interval"]
         what = f"the same, points of accuracy lost of {100 * found['rows'][best['dense']]['accuracy']:.1f}"
         yield what, f"{best['lost_points'][name]:+.2f} ({low:+.2f} to {high:+.2f})", f"{found['asked_points']:g}"
+
+
+def _adapter_rows() -> Iterator[Row]:
+    if not has_result("training_lora"):
+        return
+    found = result("training_lora")
+    ratios, (whole, adapted) = found["ratios"], found["accuracy_test"].values()
+    what = f"MiniLM fine-tuned by adapters over all weights, equal steps, {found['seeds']} seeds: CPU time; joules"
+    yield what, f"{ratios['cpu_s']:.2f}; {ratios['energy_j']:.2f}", "below 1"
+    yield "the same: test accuracy by adapters; by all weights", f"{adapted:.1%}; {whole:.1%}", "no less"
 
 
 def _hibernation_rows() -> Iterator[Row]:

@@ -35,6 +35,12 @@ def test_operations_are_counted_for_one_sample():
     assert flops_per_sample(torch.nn.Linear(8, 3), torch.ones(5, 8)) == 2 * 8 * 3
 
 
+def test_operations_of_attention_are_counted_in_its_parts():
+    layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+    linear = 2 * 5 * 16 * (48 + 16 + 32 + 32)
+    assert flops_per_sample(layer, torch.randn(3, 5, 16)) == linear + 2 * 2 * 4 * 5 * 5 * 4
+
+
 @pytest.mark.parametrize("ratio", ["uniform", "global"])
 @pytest.mark.parametrize("amount", [0.3, 0.66])
 def test_a_share_of_the_operations_goes_and_hardly_more(ratio, amount):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from overwinter.errors import ConfigError
 from overwinter.inputs import TensorInputs, take
@@ -20,6 +21,15 @@ Kept = Callable[[float], list[int]]
 """Share -> how many channels of each group stay."""
 
 
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_rest: Any, **_options: Any) -> int:
+    count: int = sdpa_flop_count(query, key, value)
+    return count
+
+
+# The CPU's own attention, which torch does not count as it counts that of GPUs.
+_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
+
 def flops_per_sample(model: nn.Module, examples: TensorInputs) -> int:
     """Return the floating-point operations that torch counts for one sample, two for a product and its sum.
 
@@ -27,7 +37,7 @@ def flops_per_sample(model: nn.Module, examples: TensorInputs) -> int:
         model: in evaluation mode.
         examples: real samples (batch, ...).
     """
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
     with layer_by_layer(), counter, torch.no_grad():
         model(take(examples, slice(1)))
     return int(counter.get_total_flops())
