@@ -22,7 +22,7 @@ Kept = Callable[[float], list[int]]
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_rest: Any, **_options: Any) -> int:
-    count: int = sdpa_flop_count(query, key, value)
+    count: int = sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]  # torch's, without types
     return count
 
 
