@@ -16,6 +16,7 @@ from rich.console import Console
 from figure_rows import Row, has_result, result
 from figure_rows_distributed import distributed_rows, kill_rows
 from figure_rows_fashion import fashion_rows, sparse_fashion_rows
+from figure_rows_first_hour import first_hour_rows
 from figure_rows_language import language_rows
 from overwinter.files import write_text
 from overwinter.report import StageSummary, render_summary
@@ -315,6 +316,7 @@ _SWEEPS = {
 }
 _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "the pipeline": _pipeline_rows,
+    "first hour": first_hour_rows,
     "energy": _energy_rows,
     "power": _power_rows,
     "compression": _compression_rows,
