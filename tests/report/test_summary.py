@@ -152,6 +152,13 @@ def test_a_stage_that_was_done_in_the_end_is_reported_by_what_it_left(tmp_path):
     assert (row.state, row.energy_j) == ("run", 10.0)
 
 
+def test_a_result_that_was_restored_after_an_attempt_is_reported_not_the_attempt(tmp_path):
+    _left(tmp_path / "a")
+    _left(tmp_path / "b")
+    rows = summarize(tmp_path, ["a", "b"], ran=(), executions=[_execution(status="interrupted", energy_j=3.0)])
+    assert [(row.state, row.energy_j) for row in rows] == [("reused", 10.0), ("reused", 10.0)]
+
+
 def _total(rows):
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(render_summary(rows))

@@ -29,7 +29,7 @@ COMMANDS = {
     "disclose": "write executions as others read them: CodeCarbon's CSV, a model card, software carbon intensity",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
     "export": "write a bundle or a saved model as other programs' files: GGUF, ONNX, OpenVINO, vLLM",
-    "deploy": "write files that serve a bundle with Kubernetes, systemd, cron, containers or machines, or run stages",
+    "deploy": "write files that serve a bundle (Kubernetes, systemd, cron, containers, virtual machines) or run stages",
     "serve": "serve models that sleep while idle",
     "power-draw": "measure the power draw of a served model, awake and asleep, and the energy of its wakes",
     "status": "show which served models are asleep or awake, and why",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output format."""
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
-    parser.add_argument("-m", "--multirun", action="store_true", help="plan every combination of several values")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
+    parser.add_argument("-m", "--multirun", action="store_true", help="sweep: plan every combination, as of seed=1,2")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--probe",

@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window-s", type=float, default=20.0, metavar="S", help="metering time at each sleep level (20)"
     )
     parser.add_argument("--wakes", type=int, default=10, metavar="N", help="number of wakes from each sleep level (10)")
-    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="configuration to use instead of serve")
+    parser.add_argument(
+        "--config", default=CONFIG_NAME, metavar="NAME", help="file in configs/ to use instead of serve.yaml"
+    )
     parser.add_argument(
         "--output",
         type=output_path,

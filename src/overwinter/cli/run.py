@@ -25,7 +25,7 @@ _NAMED = 3  # maximum number of changed settings to list before a run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
-    parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of several values")
+    parser.add_argument("-m", "--multirun", action="store_true", help="sweep: run every combination, as of seed=1,2")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
     parser.add_argument(
         "--track",

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="NAME=BUNDLE", help="a bundle, served under this name"
     )
     add_keys(parser)
-    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="configuration to use instead of serve")
+    parser.add_argument(
+        "--config", default=CONFIG_NAME, metavar="NAME", help="file in configs/ to use instead of serve.yaml"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

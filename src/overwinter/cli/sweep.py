@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a sweep."""
     sweep = parser.add_argument_group("sweeps (-m)")
     sweep.add_argument("--workers", type=int, metavar="N", help="points that run at once")
-    sweep.add_argument(
-        "--until", metavar="STAGE", help="last stage of each point (evaluate); without -m, of a run or a comparison"
-    )
+    sweep.add_argument("--until", metavar="STAGE", help="last stage to run; in a sweep, evaluate by default")
     sweep.add_argument("--budget", metavar="ENERGY", help="limit on the joules of the whole sweep, such as 20kJ")
     sweep.add_argument("--name", metavar="NAME", help="the sweep's name; the same one resumes it")
 

@@ -66,7 +66,8 @@ def summarize(
 ) -> list[StageSummary]:
     """Return one row per stage, in order, from the files in ``outputs``.
 
-    Outputs after a stage that did not pass are from an earlier run with other parameters, and are not reported.
+    Outputs after a stage that did not pass are from an earlier run with other parameters, and are not reported. An
+    attempt that did not finish leaves none: where there are some, DVC has restored them since.
 
     Args:
         outputs: The project's folder of outputs.
@@ -78,7 +79,7 @@ def summarize(
     rows: list[StageSummary] = []
     for stage in stages:
         attempts = [each for each in executions if each.stage == stage]
-        if attempts and attempts[-1].status != DONE:
+        if attempts and attempts[-1].status != DONE and not (outputs / stage / ENERGY_FILE).exists():
             rows.append(_attempted(stage, attempts))
             continue
         stopped = any(row.state not in _PASSED for row in rows)

@@ -7,6 +7,7 @@ import pytest
 
 from overwinter.cli import main
 from overwinter.report.page import read_content, render_page
+from overwinter.report.page.rendering import FORMATS
 from tests.support.browser import needs_browser, open_page
 from tests.support.page_figures import check_figures
 from tests.support.report_project import make_report_project
@@ -41,6 +42,11 @@ def test_joules_per_token_stand_where_text_is_written(project):
     assert page.count(">20.0 mJ</data>") == len(content["candidates"])
     assert check_figures(page, project.root) >= 40
     assert "at once where a request can wait" not in page
+
+
+def test_payback_has_no_more_digits_than_are_known():
+    assert FORMATS["estimate"](1_594_775.3).replace("\N{NARROW NO-BREAK SPACE}", ",") == "1,590,000"
+    assert FORMATS["estimate"](12.34) == "12"
 
 
 def test_what_people_write_is_escaped(project):

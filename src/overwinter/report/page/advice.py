@@ -211,7 +211,8 @@ def _wasted(ledger: LedgerFigures) -> Iterator[Advice]:
     most = ledger.wasted_by[0]
     yield Advice(
         title=f"{format_si(lost.energy_j, 'J')} were spent on results that nothing uses",
-        why=f"That is {lost.energy_j / whole_j:.0%} of all joules in the ledger. The largest part: {_described(most)}.",
+        why=f"That is {100 * lost.energy_j / whole_j:.0f} % of all joules in the ledger. "
+        f"The largest part: {_described(most)}.",
         saves=None,
         command="overwinter ledger --wasted",
     )
@@ -248,8 +249,8 @@ def _unmeasured(stages: Sequence[StageFigures]) -> Iterator[Advice]:
     if energy_j and modelled_j / energy_j >= _LEAST_SHARE:
         yield Advice(
             title="Let a counter measure the joules",
-            why=f"{modelled_j / energy_j:.0%} of the joules are modelled. This saves nothing, but a figure of a "
-            "counter is more certain; the command says what is missing.",
+            why=f"{100 * modelled_j / energy_j:.0f} % of the joules are modelled. This saves nothing, but a figure of "
+            "a counter is more certain; the command says what is missing.",
             command="overwinter doctor",
         )
 

@@ -133,11 +133,17 @@ def _count(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def _estimate(value: float) -> str:
+    """Return a number that is known to two or three digits at best."""
+    return _count(float(f"{value:.3g}"))
+
+
 FORMATS: dict[str, Any] = {
     "joules": _joules,
     "grams": _grams,
     "share": _share,
     "count": _count,
+    "estimate": _estimate,
     "measure": _measure,
     "amount": amount,
     "duration": format_duration,

@@ -10,6 +10,7 @@ from pathlib import Path
 from overwinter.energy.record import ENERGY_FILE, EnergyRecord, find_energy
 from overwinter.energy.report import MODELLED
 from overwinter.ledger import ExecutionRecord
+from overwinter.ledger.records import DONE
 from overwinter.report.page.content import Device, GateReport, StageFigures
 from overwinter.report.summary import StageSummary, summarize
 from overwinter.tasks import Measure
@@ -26,7 +27,7 @@ def read_stages(
         executions: The executions of the latest run, for the cost of a stage that it did not finish.
         headline: The task's headline measure; None: unknown.
     """
-    ran = {record.stage for record in executions}
+    ran = {record.stage for record in executions if record.status == DONE}
     rows = summarize(outputs, list(stages), ran, executions, headline)
     return tuple(_figures(row, outputs / row.stage) for row in rows)
 
