@@ -73,8 +73,9 @@ def _over_dense(ratios: Iterable[float]) -> tuple[str, str]:
 
 
 def figures() -> str:
-    """Return one Markdown table of figures per topic: quantity, measured value, target."""
-    return "\n".join(_table(topic, rows()) for topic, rows in _TOPICS.items())
+    """Return one Markdown table of figures per topic that was measured: quantity, measured value, target."""
+    tables = {topic: list(rows()) for topic, rows in _TOPICS.items()}
+    return "\n".join(_table(topic, rows) for topic, rows in tables.items() if rows)
 
 
 def _table(topic: str, rows: Iterable[Row]) -> str:
