@@ -33,7 +33,7 @@ that claims a variant, a bundle and its wake, in one process. {passed} of {count
 """
 _AGAIN = """
 - *sparse* and what `sparsify` left alone are of a later version than *int8* and *runtimes*, whose variants are of
-  models that lost fewer channels; those of {old} are of the earlier one, too."""
+  models that lost fewer channels{old}."""
 
 
 def rendered(result: Mapping[str, Any]) -> str:
@@ -54,7 +54,9 @@ def rendered(result: Mapping[str, Any]) -> str:
 
 def _again(families: Mapping[str, Any]) -> str:
     old = [found["title"] for found in families.values() if "sparsified_again" not in found]
-    return _AGAIN.format(old=", ".join(old)) if 0 < len(old) < len(families) else ""
+    if len(old) == len(families):
+        return ""
+    return _AGAIN.format(old=f"; those of {', '.join(old)} are of the earlier one, too" if old else "")
 
 
 def _line(found: Mapping[str, Any]) -> str:
