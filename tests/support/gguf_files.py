@@ -16,8 +16,9 @@ def write_gguf(
     embedding: str = "Q8_0",
     words: int = WORDS,
     rows: int = WORDS,
-    add_bos: bool = False,
+    add_bos: bool | None = False,
     hidden: int = HIDDEN,
+    splitting: str | None = "gpt-2",
 ) -> Path:
     """Write the file, and return where it is.
 
@@ -28,8 +29,9 @@ def write_gguf(
         embedding: type of the embedding, which is the head too.
         words: of the tokenizer.
         rows: of the embedding.
-        add_bos: whether the tokenizer begins every text with the token 1.
+        add_bos: whether the tokenizer begins every text with the token 1; None: the file does not say.
         hidden: width of the model; the K formats need 256.
+        splitting: how the tokenizer splits texts, ``tokenizer.ggml.pre``; None: the file does not say.
     """
     gguf = pytest.importorskip("gguf", reason="the extra llm is not installed")
     random = np.random.default_rng(0)
@@ -45,12 +47,15 @@ def write_gguf(
     writer.add_vocab_size(rows)
     writer.add_file_type(gguf.LlamaFileType.GUESSED)  # openvino-genai reads no file without one
     writer.add_tokenizer_model("gpt2")
+    if splitting is not None:
+        writer.add_tokenizer_pre(splitting)
     writer.add_token_list(["<unk>", "<bos>", "<eos>"] + [chr(ord("!") + place) for place in range(words - 4)] + ["!#"])
     writer.add_token_types([3, 3, 3] + [1] * (words - 3))
     writer.add_token_merges(["! #"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_add_bos_token(add_bos)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
 
     def add(name: str, *shape: int, kind: str) -> None:
         values = random.standard_normal(shape).astype(np.float32) / 8 if len(shape) > 1 else np.ones(shape, np.float32)

@@ -25,6 +25,7 @@ from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, check_step_by_step
 from overwinter.models.gguf_file import gguf_origin
+from overwinter.models.gguf_splitting import split_as_named
 from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
 from overwinter.models.pretrained_model import EMBEDDING, HEADS, POOLED, POOLED_CLASSIFICATION, PretrainedModel
@@ -90,12 +91,18 @@ def pretrained_tokenizer(root: str) -> Any:
     """Return the transformers tokenizer of a model's folder, of a model on the hub, or of a GGUF file.
 
     Raises:
-        ConfigError: it is missing, or has no tokenizer.
+        ConfigError: it is missing, has no tokenizer, or is a GGUF file that splits texts in an unknown way.
     """
     path = model_folder(root, key=_KEY)
     transformers = import_transformers()
     with _reading(path, "tokenizer"):
-        return transformers.AutoTokenizer.from_pretrained(**_source(path))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**_source(path))
+    if _is_gguf(path):
+        from transformers.integrations.gguf import read_gguf_metadata
+
+        metadata, _ = read_gguf_metadata(str(path))  # type: ignore[no-untyped-call]
+        split_as_named(tokenizer, metadata, path)
+    return tokenizer
 
 
 def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
