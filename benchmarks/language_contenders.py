@@ -65,11 +65,15 @@ def _built(folder: Path, name: str, out: Path, examples: Array) -> str | None:
 
 
 def commands(built: Path, threads: int, only: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return the command of every contender by name: the peers, and what was built or, of it, what ``only`` names."""
+    """Return the command of every contender by name: the peers, and what was built or, of it, what ``only`` names.
+
+    A peer that is not installed is left out: the figures then say over which they are.
+    """
     gguf = str(input_file())
     found = {
         name: [str(common.peer_python(peer)), str(_HERE / "peers" / program), gguf, str(threads)]
         for name, (peer, program) in PEERS.items()
+        if common.has_peer(peer)
     }
     for folder in sorted(each for each in built.glob("*@*") if each.suffix != _PARTIAL):
         ours = [sys.executable, str(_HERE / "language_responses.py")]

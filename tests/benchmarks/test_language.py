@@ -109,29 +109,43 @@ def test_the_table_takes_what_is_there(program, capsys):
     assert "as_given@torch: no module" in shown
 
 
-def test_the_readmes_rows_are_of_the_cheapest_that_is_good_enough(program, load_benchmark):
-    names = [*program.PEERS, "dense@torch-bf16", "int4@x", "int2@x"]
-    cpu_s = dict(zip(names, (3.0, 2.0, 9.0, 1.0, 0.1), strict=True))
+def rows_of(program, load_benchmark, peers):
+    names = [*peers, "dense@torch-bf16", "int4@x", "int8@x"]
+    cpu_s = dict(zip(names, (*(3.0, 2.0)[-len(peers) :], 9.0, 1.0, 1.5), strict=True))
     replies = [reply(name, 0, cpu_s[name], 100) | {"shape": shape} for name in names for shape in program.SHAPES]
-    perplexity = {"int4@x": (1.01, 1.1), "int2@x": (2.0, 2.0), "dense@torch-bf16": (1.0, 1.001)}
+    perplexity = {"int4@x": (1.02, 1.1), "int8@x": (1.0, 1.001), "int4@torch": (1.0, 1.1), "dense@torch": (1.0, 1.0)}
     rows = load_benchmark("figure_rows_language")._response_rows(
         {
             "responses": program.summarize(replies),
-            "size_bytes": dict.fromkeys(names, 96) | {"peer: llama.cpp": 100},
+            "size_bytes": dict.fromkeys(names, 96) | dict.fromkeys(peers, 100),
             "perplexity": {
                 name: {"in": {"ratio": each[0]}, "out": {"ratio": each[1]}} for name, each in perplexity.items()
             },
         }
     )
-    found = [(what.rpartition("(")[2].rstrip(")"), value, target) for what, value, target in rows]
+    return [(what.removeprefix("SmolLM2-135M, "), value, target) for what, value, target in rows]
+
+
+def test_the_figures_rows_are_of_the_cheapest_with_its_perplexity(program, load_benchmark):
+    found = rows_of(program, load_benchmark, list(program.PEERS))
+    name = "over llama.cpp or openvino-genai on the input file (int4@x, perplexity over dense 1.020 / 1.100)"
     assert found == [
-        ("int4@x", "0.50 (0.50 to 0.50)", "1.05"),
-        ("int4@x", "0.50 (0.50 to 0.50)", "0.80"),
-        ("int4@x", "0.50 (0.50 to 0.50)", "0.70"),
-        ("dense@torch-bf16", "3.00", "0.45"),
-        ("int4@x", "0.96", "0.96"),
-        ("int4@x", "1.00 / 1.00", "1 / 0.6"),
+        (f"CPU time of a response of 512+32 tokens {name}", "0.50 (0.50 to 0.50)", "1.05"),
+        (f"CPU time of a response of 128+128 tokens {name}", "0.50 (0.50 to 0.50)", "0.80"),
+        (f"CPU time of a response of 32+512 tokens {name}", "0.50 (0.50 to 0.50)", "0.70"),
+        ("CPU time of a lossless variant over llama.cpp on the input file, 512+32 (int8@x)", "0.50", "0.45"),
+        ("weights and graph over the input file (int4@x)", "0.96", "0.96"),
+        ("resident memory over that of openvino-genai (int4@x)", "1.00", "1"),
+        ("resident memory over that of dense@torch-bf16 (int4@x)", "1.00", "0.6"),
+        ("perplexity in / out of domain: int4@x over int4@torch", "+2.00 % / +0.00 %", "+0.5 %"),
+        ("perplexity in / out of domain: int8@x over dense@torch", "+0.00 % / +0.10 %", "+0.5 %"),
     ]
+
+
+def test_rows_name_the_peers_that_were_there(program, load_benchmark):
+    found = rows_of(program, load_benchmark, ["peer: openvino-genai"])
+    assert all("over openvino-genai on the input file" in what for what, _, _ in found[:3])
+    assert not any("llama.cpp" in what for what, _, _ in found)
 
 
 def test_perplexities_are_over_denses_and_kept(program, tmp_path):
@@ -139,7 +153,7 @@ def test_perplexities_are_over_denses_and_kept(program, tmp_path):
     for name, seed in {"dense@torch": 0, "same@torch": 0, "other@torch-bf16": 1}.items():
         save_language_model(built / name, language_model(seed=seed))
     windows = {domain: tokens(6, 8) % 32 for domain in ("in", "out")}
-    arguments = SimpleNamespace(work=tmp_path, threads=1, only=())
+    arguments = SimpleNamespace(work=tmp_path, threads=1, only=(), windows=6)
     found = program.perplexities(built, windows, arguments)
     assert found["same@torch"]["in"] == {"ratio": 1.0, "low": 1.0, "high": 1.0}
     assert found["other@torch-bf16"]["out"]["ratio"] != 1

@@ -8,7 +8,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _made(steps: tuple[Mapping[str, Any], ...]) -> Any:
     """Return a pre-tokenizer of the tokenizers library."""
     from tokenizers import Regex, pre_tokenizers
 
-    kinds = {
+    kinds: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
         "ByteLevel": lambda step: pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=step["use_regex"]),
         "Digits": lambda step: pre_tokenizers.Digits(individual_digits=step["individual_digits"]),
         "Split": lambda step: pre_tokenizers.Split(Regex(step["pattern"]["Regex"]), behavior="isolated"),

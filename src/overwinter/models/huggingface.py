@@ -98,9 +98,9 @@ def pretrained_tokenizer(root: str) -> Any:
     with _reading(path, "tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(**_source(path))
     if _is_gguf(path):
-        from transformers.integrations.gguf import read_gguf_metadata
+        from transformers.integrations.gguf.reader import read_gguf_metadata
 
-        metadata, _ = read_gguf_metadata(str(path))  # type: ignore[no-untyped-call]
+        metadata, _ = read_gguf_metadata(str(path))
         split_as_named(tokenizer, metadata, path)
     return tokenizer
 
