@@ -31,7 +31,9 @@ def _difference(compared: Mapping[str, Any]) -> str:
 def kill_rows(killed: Mapping[str, Any], executions: str) -> Iterator[Row]:
     """Yield the row of a sweep whose jobs were cancelled, timed out, and lost their node."""
     kinds = [each["kind"] for each in killed["disturbances"]]
-    befell = f"{kinds.count('scancel')} scancels, the node down {kinds.count('node down')} times, "
-    what = f"the same at random moments: {befell}{killed['timeouts']} time limits reached"
+    befell = ", ".join(f"{kind} {kinds.count(kind)}" for kind in ("scancel", "node down"))
+    what = (
+        f"the same, disturbed at random moments ({befell}, time limit {killed['timeouts']}), and the same command again"
+    )
     value = f"{executions}; {killed['resumed']} from a checkpoint, {killed['executed_twice']} twice"
     yield what, value, "2; 6; 12"

@@ -5,17 +5,20 @@
 `submission` submits 1,000 points of the default case while the node takes no jobs, and stops when all are in the queue.
 The other parts run stages that only sleep, in steps with a checkpoint: what they show is which jobs Slurm is given, not
 how long work takes. `sharing` runs 12 points: 2 trainings x 3 sparsities x 2 quantizations, 2 + 6 + 12 distinct stages.
-`kills` runs them once more, anew: a training is put back into the queue as by pre-emption, the node goes down during a
-sparsification, a quantization is cancelled, and the same command goes on. `timeout` runs a training of three minutes
-under a time limit of two. Writes benchmarks/results/slurm.json; needs Debian's slurmctld, slurmd, munge and
-slurm-client, and root.
+`kills` runs as many, whose trainings are longer than their time limit: at random moments a job that runs is cancelled,
+or the node goes down for a few seconds, and the same command goes on until all is done. `timeout` runs a training of
+three minutes under a time limit of two. Writes benchmarks/results/slurm.json; needs Debian's slurmctld, slurmd, munge
+and slurm-client, and root.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +33,7 @@ from typing import Any
 import psutil
 
 from common import RESULTS, load_module, write_result
+from overwinter.errors import EXIT_DONE
 from overwinter.ledger import ExecutionRecord, Ledger
 from overwinter.ledger.records import DONE
 
@@ -46,6 +50,13 @@ _ON_SLURM = (
 )
 _GRID = ("train.epochs=3,4", "sparsify.amount=0.4,0.5,0.6", "quantize=int8_static,none", "--until", "quantize")
 _EXPECTED = {"train": 2, "sparsify": 6, "quantize": 12}
+# An epoch is a second of steps. Slurm's signal comes between half a minute and a minute and a half after the start.
+_LONG = ("train.epochs=70,71", "hydra.launcher.stages.train.time_min=2", "hydra.launcher.grace_s=30")
+_KILLS = 2  # of each kind
+_APART_S, _DOWN_S = (20.0, 80.0), (1.0, 5.0)
+_MOST_COMMANDS = 8
+_SEED = 7
+_REQUEUED = re.compile(r"Requeued job (\S+) \((\d+) remaining timeouts\)")  # as submitit logs it
 _THOUSAND = (
     "train.learning_rate=0.001,0.002,0.003,0.004,0.005,0.006,0.007,0.008,0.009,0.01",
     "sparsify.amount=0.3,0.4,0.5,0.6,0.7",
@@ -130,21 +141,51 @@ class Sweep:
         return result | {"again": again, "as_expected": result["as_expected"] and again == 0}
 
     def kills(self) -> dict[str, Any]:
-        """Run 12 points while jobs are put back, killed with their node, and cancelled; the same command goes on."""
-        words = (*_GRID, "--name", "killed")
-        with self._started(*words) as run:
-            self._do("scontrol", "requeue", self._running("train", run))
-            self._running("sparsify", run)
-            self._set_node("down")
-            time.sleep(3.0)
-            self._set_node("resume", may_fail=True)  # it may be back by itself
-            self._do("scancel", self._running("quantize", run))
-            code = run.wait(timeout=_PATIENCE_S)
-        interrupted = self._counted(_EXPECTED)
-        self._sweep(*words)
+        """Run 12 points whose trainings reach their time limit, while jobs are cancelled and the node goes down."""
+        words = (*_LONG, *_GRID[1:], "hydra.launcher.stages.train.gpus=0", "--name", "killed")
+        started_s = time.perf_counter()
+        done = self._disturbed(words, random.Random(_SEED))  # noqa: S311 -- draws moments, no secrets
+        logs = (self.root / ".overwinter" / "sweeps" / "killed" / "slurm" / "jobs").glob("*_log.*")
+        timeouts = {found for log in logs for found in _REQUEUED.findall(log.read_text(errors="replace"))}
         result = self._counted(_EXPECTED)
-        lost = {name: interrupted[name] for name in ("executions", "other_ends")}
-        return result | {"exit_code_when_cancelled": code, "before_the_same_command": lost}
+        return {**result, **done, "timeouts": len(timeouts), "wall_s": time.perf_counter() - started_s}
+
+    def _disturbed(self, words: Sequence[str], chance: random.Random) -> dict[str, Any]:
+        """Run a sweep to its end by the same command, and disturb it after random times."""
+        waiting = [self._cancel, self._break_node] * _KILLS
+        chance.shuffle(waiting)
+        moments: list[dict[str, Any]] = []
+        codes: list[int] = []
+        started_s = time.perf_counter()
+        while codes[-1:] != [EXIT_DONE]:
+            if len(codes) == _MOST_COMMANDS:
+                raise SystemExit(f"the same command does not end the sweep: {codes}")
+            with self._started(*words) as run:
+                while waiting and not _ends_within(run, chance.uniform(*_APART_S)):
+                    after_s = round(time.perf_counter() - started_s, 1)
+                    if jobs := self._jobs_running():
+                        moments.append({"after_s": after_s, "running": sorted(jobs.values())})
+                        moments[-1] |= waiting.pop()(jobs, chance)
+                codes.append(run.wait(timeout=_PATIENCE_S))
+        return {"disturbances": moments, "exit_codes": codes}
+
+    def _cancel(self, jobs: Mapping[str, str], chance: random.Random) -> dict[str, Any]:
+        """Cancel one of the jobs."""
+        job = chance.choice(sorted(jobs))
+        self._do("scancel", job)
+        return {"kind": "scancel", "job": jobs[job]}
+
+    def _break_node(self, _jobs: Mapping[str, str], chance: random.Random) -> dict[str, Any]:
+        """Let the node go down with all its jobs, and come back."""
+        self._set_node("down")
+        time.sleep(chance.uniform(*_DOWN_S))
+        self._set_node("resume", may_fail=True)  # it may be back by itself
+        return {"kind": "node down"}
+
+    def _jobs_running(self) -> dict[str, str]:
+        """Return id -> program of each job that runs."""
+        lines = self._do("squeue", "--noheader", "--array", "--states=running", "--format=%i %j").splitlines()
+        return {job: name.removeprefix("overwinter-killed-") for job, name in (line.split() for line in lines)}
 
     def timeout(self) -> dict[str, Any]:
         """Run a training that is longer than its time limit."""
@@ -170,15 +211,8 @@ class Sweep:
 
     def _executions(self) -> list[ExecutionRecord]:
         with Ledger.open(self.root / ".overwinter" / "ledger.sqlite") as ledger:
+            ledger.reap()
             return [each for each in ledger.executions() if each.stage in _STAGES]
-
-    def _running(self, stage: str, run: subprocess.Popen[bytes]) -> str:
-        """Return a job that runs a stage, once it has begun its steps."""
-        self._wait_for(
-            lambda: any(each.stage == stage and each.status == "running" for each in self._executions()), run
-        )
-        lines = self._do("squeue", "--noheader", "--array", "--states=running", "--format=%i %j").splitlines()
-        return next(line.split()[0] for line in lines if line.endswith(f"-{stage}"))
 
     def _set_node(self, state: str, *, may_fail: bool = False) -> None:
         node = self._do("sinfo", "--noheader", "--format=%n").strip()
@@ -190,7 +224,7 @@ class Sweep:
 
     def _started(self, *words: str) -> subprocess.Popen[bytes]:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": None}
-        command = ["overwinter", "run", "-m", *_ON_SLURM, "hydra.launcher.stages.train.gpus=1", *words]
+        command = ["overwinter", "run", "-m", *_ON_SLURM, *words]
         return subprocess.Popen(command, cwd=self.root, env=self._environment, start_new_session=True, **quiet)  # type: ignore[call-overload]
 
     def _sweep(self, *words: str) -> None:
@@ -209,6 +243,12 @@ class Sweep:
         if done.returncode != 0:
             raise SystemExit(f"{words} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
         return done.stdout
+
+
+def _ends_within(run: subprocess.Popen[bytes], seconds: float) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(seconds)
+    return run.returncode is not None
 
 
 def _cpu_s(pid: int) -> float:

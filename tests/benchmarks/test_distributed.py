@@ -30,6 +30,18 @@ def test_runs_are_compared_with_the_first_and_with_what_was_seen_from_outside(pr
     assert [each["killed_at"] for each in found["runs"]] == [None, None, 7, 9]
 
 
+def test_a_disturbed_sweep_is_a_row(load_benchmark):
+    killed = {
+        "disturbances": [{"kind": "scancel"}, {"kind": "node down"}, {"kind": "scancel"}],
+        "timeouts": 4,
+        "resumed": 2,
+        "executed_twice": 0,
+    }
+    ((what, value, target),) = load_benchmark("figure_rows_distributed").kill_rows(killed, "2; 6; 12")
+    assert "(scancel 2, node down 1, time limit 4)" in what
+    assert (value, target) == ("2; 6; 12; 2 from a checkpoint, 0 twice", "2; 6; 12")
+
+
 def test_the_pages_rows_name_both_precisions(load_benchmark):
     rows = load_benchmark("figure_rows_distributed")
     compared = {"max_difference": 3.4e-7, "steps_within": 100, "last": 0.6}
