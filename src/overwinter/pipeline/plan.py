@@ -73,7 +73,8 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
     moved = _moved(config, project)
     for name, stage in stages.items():
         reasons = _own_reasons(stage, locked.get(name), changed.get(name, {}), parameters, made_by)
-        reasons += [reason for out in stage["deps"] if name in locked for reason in moved.get(out, ())]
+        if name in locked:
+            reasons += dict.fromkeys(reason for out in stage["deps"] for reason in moved.get(out, ()))
         follows = [f"{need} runs" for need in _upstream(stage, made_by) if planned[need].runs and _passes_on(need)]
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
