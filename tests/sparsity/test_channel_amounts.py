@@ -49,6 +49,14 @@ def test_a_share_of_the_operations_goes_and_hardly_more(ratio, amount):
     assert all(len(cut.keep) for cut in cuts)
 
 
+def test_multiples_take_no_more_than_they_must():
+    model, cuts = chosen(
+        build_model(WIDE | {"channels": [32, 32, 32]}, trusted=[]).eval(), amount=0.3, amount_of="flops", multiple_of=16
+    )
+    assert sorted(len(cut.keep) for cut in cuts) == [16, 32, 32]
+    assert 0.4 < left(model, cuts) <= 0.7
+
+
 def test_every_layer_loses_the_same_share_or_the_least_important_go_first():
     _, cuts = chosen()
     assert [len(cut.keep) for cut in cuts] == [4, 3, 5]

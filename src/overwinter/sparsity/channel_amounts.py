@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,12 @@ from overwinter.sparsity.dependencies import HEADS, ChannelGroup
 from overwinter.sparsity.surgery import Cut, channel_importance, remove_channels
 
 _STEPS = 256  # shares that are tried when FLOPs are asked for
+_CLOSE = 0.02  # of the FLOPs, by which more may go than was asked for
 
 Kept = Callable[[float], list[int]]
 """Share -> how many channels of each group stay."""
+Removed = Callable[[Sequence[int]], float]
+"""How many channels of each group stay -> share of the FLOPs that goes."""
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_rest: Any, **_options: Any) -> int:
@@ -75,15 +79,23 @@ def choose_cuts(
     ranks = [channel_importance(model, group) for group in groups] if scores is None else scores
     kept = _kept(groups, ranks, ratio, multiple_of)
 
-    def cuts(share: float) -> list[Cut]:
+    def cuts(counts: Sequence[int]) -> list[Cut]:
         return [
             Cut(group=group, keep=score.topk(count).indices.sort().values)
-            for group, score, count in zip(groups, ranks, kept(share), strict=True)
+            for group, score, count in zip(groups, ranks, counts, strict=True)
         ]
 
     if amount_of == "channels":
-        return cuts(amount)
-    return cuts(_share_for(model, cuts, examples, amount, key))
+        return cuts(kept(amount))
+    dense = flops_per_sample(model, examples)
+
+    def removed(counts: Sequence[int]) -> float:
+        smaller = copy_module(model)
+        remove_channels(smaller, cuts(counts))
+        return 1.0 - flops_per_sample(smaller, examples) / dense
+
+    counts = _counts_for(kept, removed, amount, key)
+    return cuts(_spared(counts, groups, multiple_of, removed, amount))
 
 
 def _kept(groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], ratio: str, multiple_of: int) -> Kept:
@@ -104,22 +116,17 @@ def _kept(groups: Sequence[ChannelGroup], scores: Sequence[torch.Tensor], ratio:
 
 
 def _rounded(group: ChannelGroup, kept: float, multiple_of: int) -> int:
-    step = multiple_of if group.kind != HEADS and group.count % multiple_of == 0 else 1
+    step = _step(group, multiple_of)
     return min(group.count, max(step, round(kept / step) * step))
 
 
-def _share_for(
-    model: nn.Module, cuts: Callable[[float], list[Cut]], examples: TensorInputs, amount: float, key: str
-) -> float:
-    """Return the smallest share of channels whose removal takes a share of the FLOPs."""
-    dense = flops_per_sample(model, examples)
+def _step(group: ChannelGroup, multiple_of: int) -> int:
+    return multiple_of if group.kind != HEADS and group.count % multiple_of == 0 else 1
 
-    def removed(step: int) -> float:
-        smaller = copy_module(model)
-        remove_channels(smaller, cuts(step / _STEPS))
-        return 1.0 - flops_per_sample(smaller, examples) / dense
 
-    most = removed(_STEPS)
+def _counts_for(kept: Kept, removed: Removed, amount: float, key: str) -> list[int]:
+    """Return how many channels stay with the smallest share of channels whose removal takes a share of the FLOPs."""
+    most = removed(kept(1.0))
     if most < amount:
         raise ConfigError(
             f"{key}.amount: {amount:.3g} of the FLOPs cannot be removed; without every channel, head and neuron that "
@@ -128,5 +135,20 @@ def _share_for(
     low, high = -1, _STEPS  # too few, and enough
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if removed(middle) >= amount else (middle, high)
-    return high / _STEPS
+        low, high = (low, middle) if removed(kept(middle / _STEPS)) >= amount else (middle, high)
+    return kept(high / _STEPS)
+
+
+def _spared(
+    counts: list[int], groups: Sequence[ChannelGroup], multiple_of: int, removed: Removed, amount: float
+) -> list[int]:
+    """Let groups keep what need not go: rounded to a multiple, the numbers of several jump with one share."""
+    for index, group in enumerate(groups):
+        if removed(counts) <= amount + _CLOSE:
+            break
+        options = [
+            [*counts[:index], more, *counts[index + 1 :]]
+            for more in range(counts[index], group.count + 1, _step(group, multiple_of))
+        ]
+        counts = options[bisect.bisect(options, -amount, key=lambda one: -removed(one)) - 1]
+    return counts
