@@ -6,7 +6,9 @@ from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError
 from overwinter.models import build_model, count_parameters, load_model, own_models, save_model
 from overwinter.signature import Signature
-from overwinter.sparsity import Channels, flops_per_sample
+from overwinter.sparsity import Channels, find_channel_groups, flops_per_sample
+from overwinter.sparsity.channels import working_groups
+from overwinter.sparsity.surgery import Cut, remove_channels
 from tests.sparsity import zoo
 from tests.sparsity.test_dependencies import FOUND, IMAGES
 
@@ -167,6 +169,32 @@ def test_heads_of_torchs_own_encoder_go_and_padding_still_counts_for_nothing(cha
     assert all(layer.after < 48 for layer in attention)
     with torch.no_grad():
         torch.testing.assert_close(model(states)[:4], model(states[:4, :3]))
+
+
+class Decoding(nn.Module):
+    """torch's own decoder, whose second attention reads other states, and returns weights that are not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.TransformerDecoderLayer(16, 4, 32, batch_first=True), nn.Linear(16, 2)
+        self.last = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, states):
+        states = self.layer(states, states.roll(1, dims=1))
+        return self.head(self.last(states, states, states)[0]).mean(1)
+
+
+def test_heads_of_torchs_own_decoder_go_again_from_what_is_left():
+    model, states = Decoding().eval(), torch.randn(4, 5, 16)
+    for count in (4, 2):
+        groups, left_alone = find_channel_groups(model, states)
+        heads = [group for group in working_groups(model, groups, states, left_alone) if group.kind == "heads"]
+        assert {group.name: group.count for group in heads} == dict.fromkeys(
+            ("layer.self_attn", "layer.multihead_attn", "last"), count
+        )
+        remove_channels(model, [Cut(group=group, keep=torch.arange(0, count, 2)) for group in heads])
+    assert model.last.num_heads == 1
+    assert model(states).shape == (4, 2)
 
 
 class OwnAttention(nn.MultiheadAttention):
