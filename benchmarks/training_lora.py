@@ -2,11 +2,11 @@
 
     python benchmarks/training_lora.py [ROW ...] [--seeds 0 1]
 
-The case `pipelines/text` at passages of 32 tokens, 80 steps of 32 passages, one epoch on one thread, in bfloat16 where
+The case `pipelines/text` at passages of 32 tokens, 79 steps of 32 passages, one epoch on one thread, in bfloat16 where
 the processor has it. All weights are trained as the case says. The adapters (rank 16, beside all layers) have the same
 learning rate for the new head, and two of their own; the one that is right more often on the validation split, in the
-first seed, is compared. Joules are modelled. The test split is looked at once for each fit. Rows of earlier runs are
-kept.
+first seed, is compared. Joules are modelled, and count the time in which other work keeps a fit waiting: compare
+CPU-seconds on a shared machine. The test split is looked at once for each fit. Rows of earlier runs are kept.
 """
 
 from __future__ import annotations
