@@ -42,7 +42,7 @@ def language_rows() -> Iterator[Row]:
     recovered = rows["int4_distilled"]
     what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
-    yield from _token_rows()
+    yield from _response_rows(result("language"))
     yield from _memory_rows()
 
 
@@ -73,27 +73,13 @@ def _memory_rows() -> Iterator[Row]:
         yield what, f"{share[method]:.0%} ({share[reference]:.0%})", "codes and one block"
 
 
-def _token_rows() -> Iterator[Row]:
-    content = result("language")
-    # Until language.py has judged the variants whose responses it measured, the figures of single tokens stand.
-    yield from _response_rows(content) if "perplexity" in content else _phase_rows(content["rows"])
-
-
-def _phase_rows(rows: Mapping[str, Any]) -> Iterator[Row]:
-    for phase in ("prefill", "decode"):
-        cost_j = {name: row[phase]["energy_per_token_j"] for name, row in rows.items()}
-        dense = min((name for name in cost_j if name.startswith("dense")), key=cost_j.__getitem__)
-        for variant in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
-            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {variant} over {dense}"
-            yield what, f"{cost_j[variant] / cost_j[dense]:.2f}", "below 1"
-
-
 def _response_rows(content: Mapping[str, Any]) -> Iterator[Row]:
     """For each shape the cheapest variant on our runtimes, with its perplexity; and what the runtimes lose."""
     responses, perplexity = content["responses"], content["perplexity"]
     peers = [name for name in responses if name.startswith("peer: ")]
     ours = [name for name in responses if name in perplexity and not name.startswith("dense")]
     over = f"over {' or '.join(name.removeprefix('peer: ') for name in peers)} on the input file"
+    over = f"on {content['machine']['cpu']} {over}"
     for shape, target in {"512+32": "1.05", "128+128": "0.80", "32+512": "0.70"}.items():
         name = min(ours, key=lambda each, shape=shape: responses[each]["shapes"][shape]["ratio"])
         ratio = "{ratio:.2f} ({ratio_low:.2f} to {ratio_high:.2f})".format(**responses[name]["shapes"][shape])
@@ -107,7 +93,7 @@ def _response_rows(content: Mapping[str, Any]) -> Iterator[Row]:
         if other in resident:
             what = f"{_WHO}, resident memory over that of {other.removeprefix('peer: ')} ({name})"
             yield what, f"{resident[name] / resident[other]:.2f}", target
-    yield from _loss_rows(perplexity)
+    yield from _loss_rows(perplexity, content["windows"])
 
 
 def _lossless_rows(responses: Mapping[str, Any], perplexity: Mapping[str, Any]) -> Iterator[Row]:
@@ -120,7 +106,7 @@ def _lossless_rows(responses: Mapping[str, Any], perplexity: Mapping[str, Any]) 
         yield what, f"{cpu_s[name] / cpu_s['peer: llama.cpp']:.2f}", "0.45"
 
 
-def _loss_rows(perplexity: Mapping[str, Any]) -> Iterator[Row]:
+def _loss_rows(perplexity: Mapping[str, Any], windows: int) -> Iterator[Row]:
     """What each runtime adds to a variant's perplexity: to torch's, or to dense's where torch would compute dense."""
     for name in sorted(perplexity):
         variant, _, runtime = name.partition("@")
@@ -128,7 +114,8 @@ def _loss_rows(perplexity: Mapping[str, Any]) -> Iterator[Row]:
         if runtime != "torch" and variant not in ("dense", "input_file"):
             shares = (perplexity[name][place]["ratio"] / perplexity[reference][place]["ratio"] for place in _PLACES)
             value = " / ".join(f"{100 * (share - 1):+.2f} %" for share in shares)
-            yield f"{_WHO}, perplexity in / out of domain: {name} over {reference}", value, "+0.5 %"
+            what = f"{_WHO}, perplexity in / out of domain, {windows} windows each: {name} over {reference}"
+            yield what, value, "+0.5 %"
 
 
 def _with_perplexity(name: str, perplexity: Mapping[str, Any]) -> str:

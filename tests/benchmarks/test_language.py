@@ -116,6 +116,8 @@ def rows_of(program, load_benchmark, peers):
     perplexity = {"int4@x": (1.02, 1.1), "int8@x": (1.0, 1.001), "int4@torch": (1.0, 1.1), "dense@torch": (1.0, 1.0)}
     rows = load_benchmark("figure_rows_language")._response_rows(
         {
+            "machine": {"cpu": "a CPU"},
+            "windows": 4,
             "responses": program.summarize(replies),
             "size_bytes": dict.fromkeys(names, 96) | dict.fromkeys(peers, 100),
             "perplexity": {
@@ -128,7 +130,7 @@ def rows_of(program, load_benchmark, peers):
 
 def test_the_figures_rows_are_of_the_cheapest_with_its_perplexity(program, load_benchmark):
     found = rows_of(program, load_benchmark, list(program.PEERS))
-    name = "over llama.cpp or openvino-genai on the input file (int4@x, perplexity over dense 1.020 / 1.100)"
+    name = "on a CPU over llama.cpp or openvino-genai on the input file (int4@x, perplexity over dense 1.020 / 1.100)"
     assert found == [
         (f"CPU time of a response of 512+32 tokens {name}", "0.50 (0.50 to 0.50)", "1.05"),
         (f"CPU time of a response of 128+128 tokens {name}", "0.50 (0.50 to 0.50)", "0.80"),
@@ -137,14 +139,14 @@ def test_the_figures_rows_are_of_the_cheapest_with_its_perplexity(program, load_
         ("weights and graph over the input file (int4@x)", "0.96", "0.96"),
         ("resident memory over that of openvino-genai (int4@x)", "1.00", "1"),
         ("resident memory over that of dense@torch-bf16 (int4@x)", "1.00", "0.6"),
-        ("perplexity in / out of domain: int4@x over int4@torch", "+2.00 % / +0.00 %", "+0.5 %"),
-        ("perplexity in / out of domain: int8@x over dense@torch", "+0.00 % / +0.10 %", "+0.5 %"),
+        ("perplexity in / out of domain, 4 windows each: int4@x over int4@torch", "+2.00 % / +0.00 %", "+0.5 %"),
+        ("perplexity in / out of domain, 4 windows each: int8@x over dense@torch", "+0.00 % / +0.10 %", "+0.5 %"),
     ]
 
 
 def test_rows_name_the_peers_that_were_there(program, load_benchmark):
     found = rows_of(program, load_benchmark, ["peer: openvino-genai"])
-    assert all("over openvino-genai on the input file" in what for what, _, _ in found[:3])
+    assert all("on a CPU over openvino-genai on the input file" in what for what, _, _ in found[:3])
     assert not any("llama.cpp" in what for what, _, _ in found)
 
 
