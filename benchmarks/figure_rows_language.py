@@ -43,6 +43,13 @@ def language_rows() -> Iterator[Row]:
     what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
     yield from _response_rows(result("language"))
+    for name, measured in result("server_language")["built"].items():
+        ratio = measured["first_token"]["off"]["ratio_to_bare_p50"]
+        yield (
+            f"{_WHO}, cold start of the server to the first token over a bare script's ({name})",
+            f"{ratio:.2f}",
+            "1.25",
+        )
     yield from _memory_rows()
 
 
