@@ -57,7 +57,7 @@ class Stage:
     """The part of `overwinter.pipeline.Stage` that the program uses."""
 
     name = "train"
-    ranks, is_main = None, True
+    ranks, is_main, control = None, True, None
 
     def __init__(self, folder, config):
         self.folder, self.config, self.checkpoints = folder, config, folder / "checkpoints"
