@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from overwinter.errors import EXIT_DONE, EXIT_FAILED, OverwinterError
 from overwinter.files import write_error
 
 EXIT_INTERRUPTED = 130
+_PASSWORD = re.compile(r"(?<=://)([^/\s@:]*:)[^/\s@]+(?=@)")  # of scheme://user:password@host
 _READ_ERRORS = (errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM)
 
 
@@ -35,7 +37,12 @@ def guarded(program: Callable[[], int]) -> int:
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """Return the message and the exit code for an exception of a program."""
+    """Return the message, without passwords of addresses that it quotes, and the exit code for an exception."""
+    message, exit_code = _explained(error)
+    return _PASSWORD.sub(r"\1***", message), exit_code
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OverwinterError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):

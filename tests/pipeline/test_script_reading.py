@@ -98,3 +98,17 @@ def test_what_cannot_be_wrapped_is_refused(read, tmp_path):
     (tmp_path / "plain.py").write_text("print('hello')\n")
     with pytest.raises(ConfigError, match=r"no torch\.nn\.Module"):
         read_script(tmp_path / "plain.py")
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        ("    classes = ['a', 'b']", True),
+        ("    @property\n    def classes(self):\n        return ['a']", True),
+        ("    def __init__(self):\n        self.classes = ['a']", True),
+        ("    def __init__(self):\n        classes = ['a']", False),
+    ],
+)
+def test_a_data_set_that_names_its_classes_is_known(read, body, known):
+    script = read(f"class Own(torch.utils.data.Dataset):\n{body}\n")
+    assert script.data_set.names_classes is known

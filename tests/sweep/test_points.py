@@ -50,6 +50,12 @@ def test_points_with_the_same_error_are_named_once(project):
     assert "2 of the first 4 points are wrong; nothing was started." in str(caught.value)
 
 
+def test_one_wrong_point_is_told_without_counting(project):
+    with pytest.raises(ConfigError) as caught:
+        make_points(project, [["train.epochs=0"]], until="evaluate")
+    assert "points are wrong" not in str(caught.value)
+
+
 def test_a_message_that_begins_with_the_point_does_not_name_it_twice(project):
     with pytest.raises(ConfigError, match=r"^quantize=nothing: there is no such option"):
         make_points(project, [["quantize=nothing"]], until="evaluate")

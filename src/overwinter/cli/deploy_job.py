@@ -180,7 +180,7 @@ def _settings(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
 
 def _check_name(name: str, *, flag: str, kind: str) -> None:
     if not _OBJECT.fullmatch(name):
-        raise ConfigError(f"{flag} {name!r} is not the name of a {kind}.")
+        raise ConfigError(f"{flag} {name!r} is not the name of a {kind}: lower-case letters, digits, - and . only.")
 
 
 def _checked_port(port: int) -> int:

@@ -126,9 +126,16 @@ def _data_set(tree: ast.Module) -> Found | None:
 
 
 def _sets_classes(defined: ast.ClassDef) -> bool:
-    """Whether a class sets `self.classes`."""
-    stored = (node for node in ast.walk(defined) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
-    return any(node.attr == "classes" for node in stored)
+    """Whether a class has `classes`: in its body, as a property, or set on `self`."""
+    methods = [each for each in defined.body if isinstance(each, ast.FunctionDef)]
+    rest = [node for each in defined.body if each not in methods for node in ast.walk(each)]
+    names = {each.name for each in methods} | {node.id for node in rest if isinstance(node, ast.Name) and _stored(node)}
+    set_on_self = {node.attr for node in ast.walk(defined) if isinstance(node, ast.Attribute) and _stored(node)}
+    return "classes" in names | set_on_self
+
+
+def _stored(node: ast.Name | ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
 def _arguments(defined: ast.ClassDef, made: ast.Call | None) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class _PointMaker:
 def _explained(wrong: Mapping[str, Sequence[str]], *, checked: int, total: int) -> str:
     """Return a message that names the first points of each error, and how many were checked."""
     lines = [_line(message, points) for message, points in list(wrong.items())[:_SHOWN]]
+    if total == 1:
+        return lines[0]
     count = sum(len(points) for points in wrong.values())
     whole = f" The other {total - checked} were not checked." if checked < total else ""
     return "\n".join([*lines, f"{count} of the first {checked} points are wrong; nothing was started.{whole}"])
