@@ -1,6 +1,7 @@
 """A local S3 server (moto), whose address and credentials are in the environment, as users give them."""
 
 import logging
+import urllib.request
 
 import pytest
 
@@ -14,6 +15,8 @@ def s3(monkeypatch):
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # What servers hold is the process's, so an earlier test's buckets would be there.
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
     for key, value in {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
