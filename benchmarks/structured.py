@@ -43,7 +43,7 @@ FITS = (DENSE, SHRUNK, PRUNED)
 ADAMW = ["train.muon_learning_rate=null", "train.whitening_samples=0"]
 OVERRIDES = {
     DENSE: ADAMW,
-    SHRUNK: [*ADAMW, "train.shrink={amount: 0.45, at: [0.1, 0.2], multiple_of: 16}"],
+    SHRUNK: [*ADAMW, "train.shrink={amount: 0.4, at: [0.1], ratio: global, multiple_of: 16}"],
     PRUNED: [],
 }
 RUNTIMES = ("onnxruntime", "torch")
