@@ -170,7 +170,7 @@ def declare_heads(layer: nn.Module) -> None:
 
 
 def declares_own_heads(model: nn.Module) -> bool:
-    """Return whether a model's attention is told its number of heads by its tensors alone, in `declare_heads`."""
+    """Return whether a model's attention has its number of heads from its tensors alone, by `declare_heads`."""
     return any(type(each).__name__ in _BY_NAME for each in model.modules())
 
 

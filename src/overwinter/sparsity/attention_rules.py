@@ -51,7 +51,7 @@ def multi_head(met: Tracer, call: Call) -> None:
     _, _, _, _, count, weight, bias, key_bias = call.args[:8]
     projection, projection_bias = call.argument(11, "out_proj_weight"), call.argument(12, "out_proj_bias")
     if key_bias is not None or call.argument(9, "add_zero_attn") or call.keywords.get("use_separate_proj_weight"):
-        return _refuse(met, call, f"{call.where} has more than one weight for queries, keys and values, and no bias")
+        return _refuse(met, call, f"{call.where} has separate weights for queries, keys and values, or an added key")
     return _packed(met, call, count, (weight, bias), (projection, projection_bias))
 
 
