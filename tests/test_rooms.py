@@ -16,6 +16,7 @@ LAYERS = (
         "errors",
         "units",
         "files",
+        "freed_memory",
         "metrics",
         "paths",
         "manifest",
