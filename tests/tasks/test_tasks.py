@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
 
 from overwinter import tasks
 from overwinter.errors import ConfigError
@@ -53,6 +54,28 @@ def test_the_loss_is_a_finite_scalar_with_a_gradient(contract):
 def test_half_precision_outputs_have_a_loss_in_single_precision(contract):
     task, outputs, targets = contract
     assert task.loss(torch.as_tensor(outputs).bfloat16(), torch.as_tensor(targets)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("language_modeling", (2, 5, 7)), ("token_classification", (2, 5, 3)), ("segmentation", (2, 3, 4, 4))],
+)
+@pytest.mark.parametrize("innermost", [False, True], ids=["as_made", "classes_innermost"])
+def test_the_loss_is_torchs_cross_entropy_with_its_gradient_however_the_logits_lie(name, shape, innermost):
+    task = tasks.load_task({"name": name}, "abc")
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    outputs = made.movedim(task.class_axis, -1).contiguous().movedim(-1, task.class_axis) if innermost else made
+    targets = torch.zeros(made.movedim(task.class_axis, 1)[:, 0].shape, dtype=torch.int64)
+    targets[0, 1:] = 2
+    targets[1, 0] = tasks.IGNORED
+
+    losses, slopes = [], []
+    for of in (task.loss, lambda found, wanted: cross_entropy(found.movedim(task.class_axis, 1), wanted)):
+        logits = outputs.clone(memory_format=torch.preserve_format).requires_grad_()
+        losses.append(of(logits, targets))
+        slopes.append(torch.autograd.grad(losses[-1], logits)[0])
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*slopes)
 
 
 @pytest.mark.parametrize("name", NAMES)
