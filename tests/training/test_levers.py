@@ -37,7 +37,7 @@ def test_a_missed_target_is_in_the_metrics(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.to={acuracy: 0.9}", "train.to names the measure 'acuracy'"),
+        ("train.to={acuracy: 0.9}", "train.to={'acuracy': 0.9} names 'acuracy'"),
         ("train.to={accuracy: 0.9, loss: 1}", "must name one measure"),
         ("data.share=0", "data.share=0 must be above 0"),
     ],

@@ -77,7 +77,7 @@ def test_only_a_settled_model_reaches_it(fit):
 @pytest.mark.parametrize(
     ("to", "message"),
     [
-        ({"acuracy": 0.9}, r"train.to names the measure 'acuracy', .*Allowed: accuracy, f1_macro.*Did you mean"),
+        ({"acuracy": 0.9}, r"train.to={'acuracy': 0.9} names 'acuracy', .*Known: accuracy, f1_macro.*Did you mean"),
         ({}, "must name one measure"),
         ({"accuracy": 0.9, "f1_macro": 0.9}, "must name one measure"),
     ],

@@ -10,7 +10,7 @@ from overwinter.config.groups import Config
 from overwinter.config.groups.budget import check_budget, check_budget_values, check_paced_budget
 from overwinter.config.groups.energy import check_energy, check_hardware
 from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
-from overwinter.config.groups.figures import check_figure_names
+from overwinter.config.groups.figures import check_figure_names, check_target_names
 from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
@@ -46,6 +46,7 @@ def check_config(config: Config) -> None:
     check_kept_masks(config)
     check_evaluate(config)
     check_figure_names(config)
+    check_target_names(config)
     check_hibernate(config)
     check_energy(config.energy)
     check_hardware(config.hardware)

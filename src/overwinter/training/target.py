@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from overwinter.errors import ConfigError, nearest
+from overwinter.config.groups.figures import refuse_unknown_target
 from overwinter.tasks import Task
 from overwinter.tasks.measure import Measure
 
@@ -41,20 +41,12 @@ def read_target(to: Mapping[str, float] | None, task: Task, *, key: str = "train
         key: of the settings, for messages.
 
     Raises:
-        ConfigError: it names another number of measures than one, or one that the task has not.
+        ConfigError: it names another number of measures than one, or one that the task does not have.
     """
     if to is None:
         return None
-    if len(to) != 1:
-        raise ConfigError(
-            f"{key}.to={dict(to)} must name one measure and its value, such as {{{task.headline.name}: 0.9}}."
-        )
+    refuse_unknown_target(to, task, key=f"{key}.to")
     ((name, value),) = to.items()
-    if name not in task.measures:
-        raise ConfigError(
-            f"{key}.to names the measure {name!r}, which the task {task.name} has not. "
-            f"Allowed: {', '.join(task.measures)}.{nearest(name, task.measures)}"
-        )
     return Target(measure=task.measures[name], value=float(value))
 
 

@@ -2,7 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter.config.groups.figures import check_figure_names, refuse_unknown_figures
+from overwinter.config.groups.figures import (
+    check_figure_names,
+    check_target_names,
+    refuse_unknown_figures,
+)
 from overwinter.config.groups.task import OwnTaskConfig
 from overwinter.errors import ConfigError
 from overwinter.tasks import Classification, Measure
@@ -76,3 +80,7 @@ def test_the_measures_of_ones_own_task_are_known_when_it_is_loaded():
     refuse_unknown_figures(own, task)
     with pytest.raises(ConfigError, match="'hausdorff', which is unknown"):
         refuse_unknown_figures(own, Classification(["a", "b"]))
+
+
+def test_the_target_of_a_fit_is_not_looked_up_in_ones_own_task():
+    check_target_names(SimpleNamespace(task=OwnTaskConfig(target="mine.Task"), train=SimpleNamespace(to={"dice": 0.9})))

@@ -1,4 +1,4 @@
-"""What distributed training cannot do is refused before anything runs, by name."""
+"""What distributed training cannot do, and targets that no fit can reach, are refused before anything runs, by name."""
 
 import pytest
 import yaml
@@ -7,6 +7,10 @@ from overwinter.config import compose, validate
 from overwinter.errors import ConfigError
 
 TWO = ["train.distributed=ddp", "train.processes=2"]
+MISSPELT = (
+    r"^train\.to={'acuracy': 0\.9} names 'acuracy', which the task classification does not measure\. "
+    r"Known: accuracy, .*\. Did you mean 'accuracy'\?\nSet train\.to={MEASURE: VALUE} with one of them, or null"
+)
 
 
 def checked(project, *overrides):
@@ -46,6 +50,29 @@ def test_two_processes_on_one_machine_need_nothing_else(project, kind):
     ],
 )
 def test_what_does_not_work_is_refused_by_name(project, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        checked(project, *overrides)
+
+
+@pytest.mark.parametrize("to", ["{accuracy: 0.9}", "{top5_accuracy: 0.9}"])
+def test_a_target_is_a_measure_of_the_task(project, to):
+    checked(project, f"train.to={to}", f"+sparsify.fit.to={to}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.to={acuracy: 0.9}"], MISSPELT),
+        (["task=regression", "train.to={accuracy: 0.9}"], r"the task regression .* Known: r2, rmse, mae\."),
+        (
+            ["task=forecasting", "train.to={r2: 0.9}"],
+            r"the task forecasting .* Known: mae_over_mean_change, mae, rmse\.",
+        ),
+        (["train.to={accuracy: 0.9, f1_macro: 0.9}"], r"must name one measure and its value, such as {accuracy: 0\.9}"),
+        (["+sparsify.fit.to={acuracy: 0.9}"], r"^sparsify\.fit\.to={'acuracy': 0\.9} names 'acuracy'"),
+    ],
+)
+def test_what_the_task_does_not_measure_is_no_target_of_a_fit(project, overrides, message):
     with pytest.raises(ConfigError, match=message):
         checked(project, *overrides)
 

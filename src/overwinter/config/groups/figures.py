@@ -1,4 +1,4 @@
-"""Names of the figures in comparison.json: those that limits may name, and your own measures may not take."""
+"""Names of figures: those in comparison.json, that limits may name and own measures may not take; and of targets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from overwinter.config.groups.task import OwnTaskConfig
+from overwinter.config.groups.training import fits_of
 from overwinter.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _MANY_LABELS = ("",) * 100  # some measures, such as the top 5, are only of task
 class MeasuringTask(Protocol):
     """The measures of a task (`overwinter.tasks.Task`)."""
 
+    name: str
     headline: Any
 
     @property
@@ -55,6 +57,45 @@ def check_figure_names(config: Config) -> None:
     asked = any(named) or quality.min_quality is not None
     if asked and "evaluate" in config.pipeline.stages and not isinstance(config.task, OwnTaskConfig):
         refuse_unknown_figures(config, config.task.open(_MANY_LABELS))
+
+
+def check_target_names(config: Config) -> None:
+    """Check the measures at which fits stop (`to`), as far as the configuration alone tells them.
+
+    Those of a task of your own are known once its class is imported, and checked before training.
+
+    Raises:
+        ConfigError: as `refuse_unknown_target`.
+    """
+    if isinstance(config.task, OwnTaskConfig):
+        return
+    for key, fit in fits_of(config).items():
+        if fit.to is not None:
+            refuse_unknown_target(fit.to, config.task.open(_MANY_LABELS), key=f"{key}.to")
+
+
+def refuse_unknown_target(to: Mapping[str, float], task: MeasuringTask, *, key: str) -> None:
+    """Refuse a target of a fit that is not one measure of the task.
+
+    Args:
+        to: a measure and its value.
+        task: has the measures.
+        key: of the setting, for messages.
+
+    Raises:
+        ConfigError: it names another number of measures than one, or one that the task does not have.
+    """
+    if len(to) != 1:
+        raise ConfigError(
+            f"{key}={dict(to)} must name one measure and its value, such as {{{task.headline.name}: 0.9}}."
+        )
+    (name,) = to
+    if name not in task.measures:
+        raise ConfigError(
+            f"{key}={dict(to)} names {name!r}, which the task {task.name} does not measure. "
+            f"Known: {', '.join(task.measures)}.{nearest(name, task.measures)}\n"
+            f"Set {key}={{MEASURE: VALUE}} with one of them, or null for all epochs."
+        )
 
 
 def refuse_unknown_figures(config: Config, task: MeasuringTask) -> None:

@@ -194,15 +194,19 @@ class TrainConfig(FitConfig):
         return None
 
 
+def fits_of(config: Config) -> dict[str, FitConfig]:
+    """Return key of the configuration -> settings of each fit: the training, and a fine-tuning if there is one."""
+    fine_tuning = config.sparsify.fine_tuning()
+    return {"train": config.train, **({} if fine_tuning is None else {config.sparsify.fit_key(): fine_tuning.fit})}
+
+
 def check_training(config: Config) -> None:
     """Check that the classes which optimizers and schedules name may be called, without importing them.
 
     Raises:
         ConfigError: one is not trusted, its arguments are not plain data, or there are two optimizers.
     """
-    fine_tuning = config.sparsify.fine_tuning()
-    fits = {"train": config.train, **({} if fine_tuning is None else {config.sparsify.fit_key(): fine_tuning.fit})}
-    for key, fit in fits.items():
+    for key, fit in fits_of(config).items():
         if fit.optimizer is not None and fit.muon_learning_rate is not None:
             raise ConfigError(f"{key}.optimizer and {key}.muon_learning_rate are both set. Set one of them to null.")
         for kind, node in ((OPTIMIZER, fit.optimizer), (SCHEDULE, fit.schedule)):
