@@ -69,7 +69,7 @@ def test_good_values_pass():
         ({"wait_s": float("inf")}, "group.wait_s=inf must be above 0: longest wait; null: none."),
         ({"gain": float("nan")}, "group.gain=nan must be finite: any number."),
         ({"mode": "stopp"}, "group.mode='stopp' is unknown. Allowed: stop, warn. Did you mean 'stop'?"),
-        ({"sizes": [1, 0]}, "group.sizes=0 must be at least 1: each a size."),
+        ({"sizes": [1, 0]}, "group.sizes=[1, 0] has 0; each must be at least 1: each a size."),
         ({"modes": ["x"]}, "group.modes='x' is unknown. Allowed: stop, warn."),
         ({"idle_w": {"gpu:0": -1}}, "group.idle_w.gpu:0=-1.0 must be at least 0: watts by device."),
         ({"windows": [{"hours": 24}]}, "group.windows.hours=24.0 must be above 0 and below 24: length of the window."),

@@ -114,16 +114,29 @@ def _check(key: str, value: Any, about: Setting | None) -> None:
         for name, each in value.items():
             _check(f"{key}.{name}", each, about)
     elif isinstance(value, list):
+        if about is not None:
+            _check_numbers(key, value, about)
         for each in value:
             _check(key, each, about)
     elif about is not None:
         _check_value(key, value, about)
 
 
+def _check_numbers(key: str, values: list[Any], about: Setting) -> None:
+    wrong = [each for each in values if _is_refused(each, about)]
+    if wrong:
+        named = ", ".join(map(str, wrong))
+        raise ConfigError(f"{key}={values} has {named}; each must be {about.range()}: {about.description}.")
+
+
 def _check_value(key: str, value: Any, about: Setting) -> None:
-    if isinstance(value, int | float) and not about.allows(value):
+    if _is_refused(value, about):
         raise ConfigError(f"{key}={value} must be {about.range()}: {about.description}.")
     if isinstance(value, str) and about.choices and value not in about.choices:
         raise ConfigError(
             f"{key}={value!r} is unknown. Allowed: {', '.join(about.choices)}.{nearest(value, about.choices)}"
         )
+
+
+def _is_refused(value: Any, about: Setting) -> bool:
+    return isinstance(value, int | float) and not about.allows(value)

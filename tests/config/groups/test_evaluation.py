@@ -73,7 +73,7 @@ def test_good_values_pass():
     [
         ({"runtimes": []}, "evaluate.runtimes is empty"),
         ({"runtimes": ["torch", "torch"]}, "has a duplicate"),
-        ({"batch_sizes": [0, 32]}, "evaluate.batch_sizes=0"),
+        ({"batch_sizes": [0, 32]}, r"evaluate.batch_sizes=\[0, 32\] has 0"),
         ({"choose_at_batch_size": 8}, "choose_at_batch_size=8 is not among"),
         ({"max_quality_loss": 1.5}, "evaluate.max_quality_loss=1.5"),
         ({"max_quality_loss": float("nan")}, "evaluate.max_quality_loss=nan"),

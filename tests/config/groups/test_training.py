@@ -27,6 +27,7 @@ def test_two_processes_on_one_machine_need_nothing_else(project, kind):
     ("overrides", "message"),
     [
         (["train.processes=2"], "need train.distributed=ddp or fsdp"),
+        (["train.batch_sizes=[0, 32]"], r"^train\.batch_sizes=\[0, 32\] has 0; each must be at least 1: "),
         (["train.distributed=dpp"], "train.distributed"),
         ([*TWO, "train=rigl", "sparsify=none"], "does not work with train.sparse,"),
         ([*TWO, "train=qat_int8", "sparsify=none"], "does not work with train.qat,"),
