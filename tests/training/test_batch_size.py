@@ -27,14 +27,14 @@ def quick(monkeypatch):
 def chosen(new_model, train, validation, task):
     """Chooses by a meter that counts the joules of each reading, a reading a step."""
 
-    def chosen(sizes, *, step_j=lambda reading: 1.0, epochs=9, **arguments):
+    def chosen(sizes, *, step_j=lambda reading: 1.0, epochs=9, to=None, **arguments):
         spent, lines = [], []
 
         def energy_j():
             spent.append(step_j(len(spent)))
             return sum(spent)
 
-        settings = replace(SETTINGS, batch_sizes=sizes, epochs=epochs)
+        settings = replace(SETTINGS, batch_sizes=sizes, epochs=epochs, to=to)
         given = {"task": task, "seed": 1, "device": torch.device("cpu"), "threads": 1}
         model = new_model()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -66,9 +66,26 @@ def test_a_fit_that_goes_on_keeps_its_choice(chosen, tmp_path):
     assert chosen([4, 16], checkpoints=tmp_path / "fit", **dear) == (16, [])
 
 
-def test_a_fit_of_too_few_steps_is_refused(chosen):
-    with pytest.raises(ConfigError, match=r"A fit with train.batch_sizes=44 has 2 steps, too few to be measured"):
-        chosen([44], epochs=2)
+def test_fits_of_too_few_steps_are_refused_before_any_is_tried(chosen):
+    def spends(reading):
+        raise AssertionError("a trial was made")
+
+    said = (
+        r"train\.batch_sizes=\[4, 44, 22\]: .* 7 steps or more, and with train\.epochs=2 a fit has 2 with 44, 4 with 22"
+    )
+    with pytest.raises(ConfigError, match=said):
+        chosen([4, 44, 22], epochs=2, step_j=spends)
+
+
+def test_as_few_steps_as_a_trial_takes_are_enough(chosen):
+    assert chosen([44], epochs=7)[0] == 44
+    with pytest.raises(ConfigError, match="a fit has 6 with 44"):
+        chosen([44], epochs=6)
+
+
+def test_a_fit_that_reaches_its_target_within_the_trial_is_refused(chosen):
+    with pytest.raises(ConfigError, match=r"A fit with 22 of train\.batch_sizes=\[22\] ended after 2 steps, too few"):
+        chosen([22], to={"accuracy": 0.0})
 
 
 class Device:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from overwinter.config.groups import TrainConfig
-from overwinter.data import Split
+from overwinter.data import Batches, Split
 from overwinter.errors import ConfigError
 from overwinter.files import read_json, write_json
 from overwinter.models import copy_module
@@ -118,13 +119,14 @@ def choose_batch_size(
         arguments: further ones of `fit`: task, seed, device, threads, trusted.
 
     Raises:
-        ConfigError: a fit with one of them has too few steps to be measured.
+        ConfigError: fits with some of them have too few steps to be measured, or one ended too early.
     """
     if not settings.batch_sizes:
         return settings
     kept = None if checkpoints is None else checkpoints / _CHOICE
     if kept is not None and kept.is_file():
         return replace(settings, batch_size=int(read_json(kept, remedy="Delete it.")["batch_size"]))
+    _refuse_short(train, settings, seed=arguments["seed"], device=arguments["device"])
     found: dict[int, _Tried] = {}
     with nullcontext() if limits is None else limits.trials():
         for size in settings.batch_sizes:
@@ -142,6 +144,19 @@ def choose_batch_size(
     if kept is not None:
         write_json(kept, {"batch_size": best})
     return replace(settings, batch_size=best)
+
+
+def _refuse_short(train: Split, settings: TrainConfig, *, seed: int, device: torch.device) -> None:
+    """Refuse all batch sizes whose fits are too short, before the trials of the others have cost anything."""
+    batches = {size: Batches(train, batch_size=size, seed=seed, device=device) for size in settings.batch_sizes}
+    steps = {size: settings.epochs * len(each) for size, each in batches.items()}
+    short = {size: count for size, count in steps.items() if count < _WARM + _FEWEST}
+    if short:
+        found = ", ".join(f"{count} with {size}" for size, count in short.items())
+        raise ConfigError(
+            f"train.batch_sizes={settings.batch_sizes}: a trial takes {_WARM + _FEWEST} steps or more, and with "
+            f"train.epochs={settings.epochs} a fit has {found}. Leave that out, or train for more epochs."
+        )
 
 
 def _tried(trial: Callable[..., _Trial], limits: Limits | None, others: Sequence[_Tried]) -> _Tried:
@@ -188,8 +203,8 @@ def _measured(
         steps = readings[-1].step
     if len(readings) <= _FEWEST:
         raise ConfigError(
-            f"A fit with train.batch_sizes={settings.batch_size} has {steps} steps, too few to be measured. "
-            "Leave it out, or train for more epochs."
+            f"A fit with {settings.batch_size} of train.batch_sizes={settings.batch_sizes} ended after {steps} steps, "
+            "too few to be measured. Leave it out, or train for more epochs."
         )
     first, last = readings[0], readings[-1]
     taken, duration_s = last.step - first.step, max(last.time_s - first.time_s, 1e-9)
