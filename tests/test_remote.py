@@ -2,11 +2,13 @@
 
 import gzip
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
 
+from overwinter import remote
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.remote import list_files, names_inside, open_file, reaching, versions
 
@@ -28,6 +30,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(b"content")
 
     def do_HEAD(self):
+        time.sleep(self.server.delay_s)
         self.send_response(int(self.path.split("/")[1]))
         self.send_header("Content-Length", "7")
         self.send_header("ETag", self.server.etag)
@@ -40,7 +43,7 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def http():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    server.etag = '"one"'
+    server.etag, server.delay_s = '"one"', 0.0
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield server
     server.shutdown()
@@ -111,6 +114,19 @@ def test_a_server_that_does_not_answer_is_no_mistake_of_the_configuration():
     with pytest.raises(OverwinterError, match="Check the network") as raised:
         list_files("http://127.0.0.1:1/x.csv", key="data.root")
     assert not isinstance(raised.value, ConfigError)
+
+
+def test_who_waits_long_is_told_for_what(http, monkeypatch, capsys):
+    place = f"http://127.0.0.1:{http.server_port}/200/table.csv"
+    list_files(place, key="data.root")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(remote, "_NOTICE_S", 0.1)
+    http.delay_s = 0.5
+    list_files(place, key="data.root")
+    told = capsys.readouterr().err
+    assert told.startswith(f"overwinter: data.root={place!r} is not listed after 0.1 s; its driver goes on trying")
+    assert told.count("overwinter: ") == 1
+    assert "Check the network and, of an own S3 server, AWS_ENDPOINT_URL." in told
 
 
 def test_a_missing_driver_says_what_to_install():

@@ -2,13 +2,16 @@
 
 The names, sizes and ETags of all files at an address are its *version*. It is looked up before energy is spent, `check`
 writes it for DVC, and a copy is kept by it. Credentials are those that each driver finds in the environment and in its
-own files; an address has none, since params.yaml is committed.
+own files; an address has none, since params.yaml is committed. How often and how long a driver tries is its own affair
+too: a slow network is no broken one. But whoever waits is told for what.
 https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -26,6 +29,8 @@ _MARKS = (
 _DENIED = ("Credentials", "ClientAuthentication", "Token")  # in the names of drivers' exceptions, which share no base
 _DENIED_STATUS, _ABSENT_STATUS = (401, 403), 404
 _NO_BUCKET = "NoSuchBucket"
+_CHECK_NETWORK = "Check the network and, of an own S3 server, AWS_ENDPOINT_URL"
+_NOTICE_S = 5.0  # a listing of most places takes less than one
 _SIGNED = {"x-amz-signature", "x-goog-signature", "signature", "sig"}  # in the query of a presigned address
 
 
@@ -47,7 +52,7 @@ def list_files(place: str, *, key: str) -> dict[str, str]:
         OverwinterError: It cannot be reached.
     """
     _refuse_secrets(place, key)
-    with reaching(place, key=key):
+    with reaching(place, key=key), _telling(place, key):
         files, path = _file_system(place)
         found = _found(files, path, pattern=_is_pattern(place, path))
         return {files.unstrip_protocol(name): _version(info) for name, info in sorted(found.items())}
@@ -124,6 +129,28 @@ def reaching(place: str, *, key: str) -> Iterator[None]:
         raise _explained(error, place, key) from None
 
 
+@contextlib.contextmanager
+def _telling(place: str, key: str) -> Iterator[None]:
+    """Say on standard error what is waited for, once that takes long: drivers try for minutes without a word."""
+    notice = threading.Timer(_NOTICE_S, _tell, (place, key))
+    notice.daemon = True
+    if is_remote(place):
+        notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def _tell(place: str, key: str) -> None:
+    print(
+        f"overwinter: {key}={place!r} is not listed after {_NOTICE_S:g} s; its driver goes on trying, maybe for "
+        f"minutes. Ctrl-C ends it.\n{_CHECK_NETWORK}.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 def _explained(error: Exception, place: str, key: str) -> OverwinterError:
     cause = error.__cause__ or error  # HTTP's driver says that a file is missing whatever happened
     said = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
@@ -139,8 +166,7 @@ def _explained(error: Exception, place: str, key: str) -> OverwinterError:
     if not is_remote(place) or not (isinstance(cause, OSError) or type(cause).__module__ != "builtins"):
         return ConfigError(f"{key}={place!r} cannot be read: {said}.")
     return OverwinterError(
-        f"{key}={place!r} cannot be read: {said}.\nCheck the network and, of an own S3 server, AWS_ENDPOINT_URL; then "
-        "run the same command again."
+        f"{key}={place!r} cannot be read: {said}.\n{_CHECK_NETWORK}; then run the same command again."
     )
 
 
