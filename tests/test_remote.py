@@ -1,12 +1,14 @@
 """Places at fsspec addresses: their versions, and what goes wrong, in words."""
 
 import gzip
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
 from overwinter import remote
 from overwinter.errors import ConfigError, OverwinterError
@@ -129,9 +131,27 @@ def test_who_waits_long_is_told_for_what(http, monkeypatch, capsys):
     assert "Check the network and, of an own S3 server, AWS_ENDPOINT_URL." in told
 
 
-def test_a_missing_driver_says_what_to_install():
-    with pytest.raises(ConfigError, match=r"pip install 'overwinter\[s3\]'"), reaching("s3://x", key="data.root"):
-        raise ImportError("Install s3fs to access S3")
+@pytest.mark.parametrize(
+    ("place", "module", "package"),
+    [
+        ("s3://seasons/set", "s3fs", r"'overwinter\[s3\]'"),
+        ("gs://seasons/set", "gcsfs", "gcsfs"),
+        ("az://seasons/set", "adlfs", "adlfs"),
+        ("abfss://seasons/set", "adlfs", "adlfs"),
+        ("simplecache::gs://seasons/set", "gcsfs", "gcsfs"),
+    ],
+)
+def test_a_missing_driver_says_what_to_install(place, module, package, monkeypatch):
+    for scheme in fsspec.available_protocols():
+        monkeypatch.delitem(_registry, scheme, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"^data\.root='{place}'.* driver.*\nRun: pip install {package}$"):
+        list_files(place, key="data.root")
+
+
+def test_a_driver_of_another_place_says_itself_what_it_needs():
+    with pytest.raises(ConfigError, match=r"driver: Install ocifs\.$"), reaching("oci://x", key="data.root"):
+        raise ImportError("Install ocifs")
 
 
 def test_a_folder_without_files_is_refused(tmp_path):

@@ -30,6 +30,13 @@ _DENIED = ("Credentials", "ClientAuthentication", "Token")  # in the names of dr
 _DENIED_STATUS, _ABSENT_STATUS = (401, 403), 404
 _NO_BUCKET = "NoSuchBucket"
 _CHECK_NETWORK = "Check the network and, of an own S3 server, AWS_ENDPOINT_URL"
+_S3, _GOOGLE, _AZURE = "'overwinter[s3]'", "gcsfs", "adlfs"
+_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), _S3),
+    **dict.fromkeys(("gs", "gcs"), _GOOGLE),
+    **dict.fromkeys(("az", "abfs", "abfss"), _AZURE),
+    "hf": "huggingface_hub",
+}
 _NOTICE_S = 5.0  # a listing of most places takes less than one
 _SIGNED = {"x-amz-signature", "x-goog-signature", "signature", "sig"}  # in the query of a presigned address
 
@@ -124,9 +131,15 @@ def reaching(place: str, *, key: str) -> Iterator[None]:
     except OverwinterError:
         raise
     except ImportError as error:
-        raise ConfigError(f"{key}={place!r} needs a driver: {error}.\nFor S3: pip install 'overwinter[s3]'") from None
+        raise ConfigError(f"{key}={place!r} needs a driver: {error}.{how_to_install(place)}") from None
     except Exception as error:  # noqa: BLE001 -- see above
         raise _explained(error, place, key) from None
+
+
+def how_to_install(place: str) -> str:
+    """Return a line with the command that installs the driver of an address; empty where only the driver knows."""
+    scheme = place.partition("://")[0].rpartition("::")[2]
+    return f"\nRun: pip install {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
 
 
 @contextlib.contextmanager
@@ -162,7 +175,8 @@ def _explained(error: Exception, place: str, key: str) -> OverwinterError:
     if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == _ABSENT_STATUS or _NO_BUCKET in said:
         return ConfigError(f"{key}={place!r} does not exist: there is no such bucket, folder or file.")
     if isinstance(cause, ValueError) and "Protocol not known" in said:
-        return ConfigError(f"{key}={place!r}: no driver is known for it. Name an address such as s3://bucket/folder.")
+        remedy = how_to_install(place) or " Name an address such as s3://bucket/folder."
+        return ConfigError(f"{key}={place!r}: no driver is known for it.{remedy}")
     if not is_remote(place) or not (isinstance(cause, OSError) or type(cause).__module__ != "builtins"):
         return ConfigError(f"{key}={place!r} cannot be read: {said}.")
     return OverwinterError(

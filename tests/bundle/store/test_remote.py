@@ -1,9 +1,11 @@
 """The same store on a local S3 server (moto), and at an address that no driver knows."""
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fsspec.registry import _registry
 
 from overwinter.bundle import read_bundle
 from overwinter.bundle.store import open_store
@@ -50,3 +52,10 @@ def test_a_store_in_s3(bucket, make, tmp_path, pins):
 def test_an_address_that_no_driver_knows_is_refused():
     with pytest.raises(ConfigError, match="No driver for the store nothing://x"):
         open_store("nothing://x")
+
+
+def test_a_missing_driver_of_a_store_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(_registry, "gs", raising=False)
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ConfigError, match=r"No driver for the store gs://seasons/x: .*\nRun: pip install gcsfs$"):
+        open_store("gs://seasons/x")

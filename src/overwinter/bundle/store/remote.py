@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import fsspec  # type: ignore[import-untyped]  # has no types
 
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+from overwinter.remote import how_to_install
 
 
 class RemoteStorage:
@@ -23,7 +24,7 @@ class RemoteStorage:
         try:
             self._system, self._root = fsspec.core.url_to_fs(address, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"No driver for the store {address}: {error}. For S3: pip install s3fs") from None
+            raise ConfigError(f"No driver for the store {address}: {error}.{how_to_install(address)}") from None
 
     def read(self, name: str, limit_bytes: int) -> bytes:
         """See `Storage`."""
