@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from overwinter.config.groups.figures import refuse_unknown_target
+from overwinter.config.groups.figures import refuse_wrong_target
 from overwinter.tasks import Task
 from overwinter.tasks.measure import Measure
 
@@ -45,7 +45,7 @@ def read_target(to: Mapping[str, float] | None, task: Task, *, key: str = "train
     """
     if to is None:
         return None
-    refuse_unknown_target(to, task, key=f"{key}.to")
+    refuse_wrong_target(to, task, key=f"{key}.to")
     ((name, value),) = to.items()
     return Target(measure=task.measures[name], value=float(value))
 

@@ -64,6 +64,7 @@ def test_a_target_is_a_measure_of_the_task(project, to):
     ("overrides", "message"),
     [
         (["train.to={acuracy: 0.9}"], MISSPELT),
+        (["train.to={accuracy: 91}"], r"^train\.to={'accuracy': 91(\.0)?}: accuracy is from 0 to 1, so 0\.9 is 90 %"),
         (["task=regression", "train.to={accuracy: 0.9}"], r"the task regression .* Known: r2, rmse, mae\."),
         (
             ["task=forecasting", "train.to={r2: 0.9}"],

@@ -65,17 +65,17 @@ def check_target_names(config: Config) -> None:
     Those of a task of your own are known once its class is imported, and checked before training.
 
     Raises:
-        ConfigError: as `refuse_unknown_target`.
+        ConfigError: as `refuse_wrong_target`.
     """
     if isinstance(config.task, OwnTaskConfig):
         return
     for key, fit in fits_of(config).items():
         if fit.to is not None:
-            refuse_unknown_target(fit.to, config.task.open(_MANY_LABELS), key=f"{key}.to")
+            refuse_wrong_target(fit.to, config.task.open(_MANY_LABELS), key=f"{key}.to")
 
 
-def refuse_unknown_target(to: Mapping[str, float], task: MeasuringTask, *, key: str) -> None:
-    """Refuse a target of a fit that is not one measure of the task.
+def refuse_wrong_target(to: Mapping[str, float], task: MeasuringTask, *, key: str) -> None:
+    """Refuse a target of a fit that is not one measure of the task, or that it cannot have.
 
     Args:
         to: a measure and its value.
@@ -83,19 +83,22 @@ def refuse_unknown_target(to: Mapping[str, float], task: MeasuringTask, *, key: 
         key: of the setting, for messages.
 
     Raises:
-        ConfigError: it names another number of measures than one, or one that the task does not have.
+        ConfigError: it names another number of measures than one, or one that the task does not have, or a share that
+            is not from 0 to 1.
     """
     if len(to) != 1:
         raise ConfigError(
             f"{key}={dict(to)} must name one measure and its value, such as {{{task.headline.name}: 0.9}}."
         )
-    (name,) = to
+    ((name, value),) = to.items()
     if name not in task.measures:
         raise ConfigError(
             f"{key}={dict(to)} names {name!r}, which the task {task.name} does not measure. "
             f"Known: {', '.join(task.measures)}.{nearest(name, task.measures)}\n"
             f"Set {key}={{MEASURE: VALUE}} with one of them, or null for all epochs."
         )
+    if task.measures[name].in_per_cent and not 0 <= value <= 1:
+        raise ConfigError(f"{key}={dict(to)}: {name} is from 0 to 1, so 0.9 is 90 %.")
 
 
 def refuse_unknown_figures(config: Config, task: MeasuringTask) -> None:
