@@ -10,6 +10,7 @@ from figure_rows import Row, has_result, result
 _WHO = "SmolLM2-135M"
 _PLACES = ("in", "out")  # of the domain
 _LOSSLESS = 1.003  # perplexity over dense
+_DENSE = "dense@torch"  # what all perplexities are over
 
 _PERPLEXITIES = {  # our method -> the peer's, target
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
@@ -117,9 +118,13 @@ def _loss_rows(perplexity: Mapping[str, Any], windows: int) -> Iterator[Row]:
     """What each runtime adds to a variant's perplexity: to torch's, or to dense's where torch would compute dense."""
     for name in sorted(perplexity):
         variant, _, runtime = name.partition("@")
-        reference = f"{variant}@torch" if f"{variant}@torch" in perplexity else "dense@torch"
+        reference = f"{variant}@torch" if f"{variant}@torch" in perplexity else _DENSE
         if runtime != "torch" and variant not in ("dense", "input_file"):
-            shares = (perplexity[name][place]["ratio"] / perplexity[reference][place]["ratio"] for place in _PLACES)
+            shares = (
+                perplexity[name][place]["ratio"]
+                / (1.0 if reference == _DENSE else perplexity[reference][place]["ratio"])
+                for place in _PLACES
+            )
             value = " / ".join(f"{100 * (share - 1):+.2f} %" for share in shares)
             what = f"{_WHO}, perplexity in / out of domain, {windows} windows each: {name} over {reference}"
             yield what, value, "+0.5 %"

@@ -61,7 +61,7 @@ def main() -> None:
     path = common.RESULTS / f"{NAME}.json"
     rows: dict[str, dict[str, Row]] = json.loads(path.read_text())["rows"] if path.exists() else {}
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        wanted = [(job, seed) for seed in arguments.seeds for job in (dense_and_pruned, from_scratch)]
+        wanted = [(job, seed) for job in (dense_and_pruned, from_scratch) for seed in arguments.seeds]
         submitted = {pool.submit(job, seed): seed for job, seed in wanted}
         for done in as_completed(submitted):
             for method, row in done.result().items():
