@@ -52,7 +52,7 @@ class OnnxCache:
         self._binding.bind_cpu_input("attention_mask", np.ones((self._batch, total), dtype=np.int64))
         self._binding.bind_cpu_input("logits_from", np.array([logits_from]))
         self._binding.bind_ortvalue_output("logits", _shared(logits))
-        self._session.run_bound(self._binding)
+        self._session.run_bound(self._binding, every=logits_from == _ALL)
         self.length = total
         return logits
 
@@ -143,9 +143,19 @@ class OnnxLanguageSession:
         """Return an empty array for logits."""
         return np.empty((batch, positions, self._vocabulary), dtype=np.float32)
 
-    def run_bound(self, binding: Any) -> None:
-        """Compute the bound outputs."""
-        self._session.run_with_iobinding(binding)
+    def run_bound(self, binding: Any, *, every: bool) -> None:
+        """Compute the bound outputs; ``every``: at every position, after which the memory for that is given back."""
+        self._session.run_with_iobinding(binding, _giving_back() if every else None)
+
+
+def _giving_back() -> Any:
+    """Return options of a run that frees what its arena has grown by: gigabytes with a vocabulary of 262,144.
+
+    https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_run_options_config_keys.h
+    """
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _shared(values: Array) -> Any:
