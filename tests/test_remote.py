@@ -118,17 +118,17 @@ def test_a_server_that_does_not_answer_is_no_mistake_of_the_configuration():
     assert not isinstance(raised.value, ConfigError)
 
 
-def test_who_waits_long_is_told_for_what(http, monkeypatch, capsys):
+def test_a_long_wait_is_reported(http, monkeypatch, capsys):
     place = f"http://127.0.0.1:{http.server_port}/200/table.csv"
     list_files(place, key="data.root")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(remote, "_NOTICE_S", 0.1)
     http.delay_s = 0.5
     list_files(place, key="data.root")
-    told = capsys.readouterr().err
-    assert told.startswith(f"overwinter: data.root={place!r} is not listed after 0.1 s; its driver goes on trying")
-    assert told.count("overwinter: ") == 1
-    assert "Check the network and, of an own S3 server, AWS_ENDPOINT_URL." in told
+    notice = capsys.readouterr().err
+    assert notice.startswith(f"overwinter: data.root={place!r} is not listed after 0.1 s; its driver goes on trying")
+    assert notice.count("overwinter: ") == 1
+    assert "Check the network and, of an own S3 server, AWS_ENDPOINT_URL." in notice
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 The names, sizes and ETags of all files at an address are its *version*. It is looked up before energy is spent, `check`
 writes it for DVC, and a copy is kept by it. Credentials are those that each driver finds in the environment and in its
 own files; an address has none, since params.yaml is committed. How often and how long a driver tries is its own affair
-too: a slow network is no broken one. But whoever waits is told for what.
+too: a slow network is no broken one. A line on standard error says what is waited for.
 https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration
 """
 
