@@ -16,7 +16,6 @@ LAYERS = (
         "errors",
         "units",
         "files",
-        "freed_memory",
         "metrics",
         "paths",
         "manifest",

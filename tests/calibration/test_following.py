@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -52,24 +50,3 @@ def test_a_loss_that_is_no_number_stops_before_the_step():
     with pytest.raises(OverwinterError, match=r"diverged at step 1.*group\.key\.learning_rate"):
         descend(lambda _step: moving.sum() * math.nan, optimizer, 3, key="group.key")
     assert torch.equal(moving.detach(), torch.ones(2))
-
-
-# The faults of four steps, each of which makes and frees six tensors of 64 MB.
-_FAULTS = """
-import resource, torch
-from overwinter.calibration.following import descend
-weight, seen = torch.ones(4_000, requires_grad=True), []
-
-def loss(_step):
-    seen.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-    return (torch.ones(4_000, 4_000) * weight).exp().mean()
-
-descend(loss, torch.optim.SGD([weight], lr=0.1), 8, key="group.key")
-print(seen[7] - seen[3])
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc keeps the memory")
-def test_a_step_uses_the_memory_that_the_one_before_it_freed():
-    faults = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, check=True)
-    assert int(faults.stdout) < 4 * 6 * 16_000 / 2  # pages; about 375,000 where the memory is given back

@@ -15,7 +15,6 @@ import torch
 from overwinter.calibration.batches import count_samples
 from overwinter.calibration.teacher import Draw, Teacher, divergence, quick_enough
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.freed_memory import keep_freed_memory
 from overwinter.inputs import TensorInputs, count
 from overwinter.models import StepHook
 from overwinter.progress import Progress, silent
@@ -112,8 +111,6 @@ def descend(
 ) -> list[float]:
     """Move an optimizer's tensors down a loss, the learning rates falling to 0 along a cosine; return the losses.
 
-    The process keeps the memory that a step frees for the next (`keep_freed_memory`).
-
     Args:
         loss_at: step, from 0 -> the loss, differentiable.
         optimizer: of the tensors that move; no other tensor gets a gradient.
@@ -125,7 +122,6 @@ def descend(
     Raises:
         OverwinterError: the loss became NaN or infinite; what moved is as it was before that step.
     """
-    keep_freed_memory()
     moving = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     fall = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
     losses: list[float] = []

@@ -21,7 +21,6 @@ from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, Split
 from overwinter.data.seeding import seed_globally
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.freed_memory import keep_freed_memory
 from overwinter.models import ShrinkingHook, StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
@@ -31,6 +30,7 @@ from overwinter.training.device import fast_layout, laid_out, pick_layout, plain
 from overwinter.training.evaluation import Score, evaluate
 from overwinter.training.losses import Loss, TaskLoss, counted
 from overwinter.training.marginal_return import marginal_return
+from overwinter.training.memory import keep_freed_memory
 from overwinter.training.optimizing import make_optimizer, make_schedule
 from overwinter.training.precision import autocast, in_bf16
 from overwinter.training.rank_group import ALONE, RankGroup

@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep up to a gigabyte of freed memory, in this process from now on.
 
     Activations of a few megabytes are otherwise given back after every step, and the kernel clears their pages again in
-    the next: a tenth to a fifth of the CPU time of small networks.
+    the next: a tenth to a fifth of the CPU time of small convolutional networks.
 
     Returns:
         whether there is a C library that can do it: glibc.
