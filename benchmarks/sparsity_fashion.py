@@ -1,6 +1,6 @@
 """Fashion-MNIST with few weights: points of accuracy lost at 80 % zeros, with int8 on top, and by RigL at 90 %.
 
-    python benchmarks/sparsity_fashion.py [--seeds 0 1 2] [--workers 2]
+    python benchmarks/sparsity_fashion.py [JOB ...] [--seeds 0 1 2] [--workers 2]
 
 Every seed trains its own dense model as pipelines/fashion does, prunes it by
 magnitude with the dense one as its teacher, and rounds what is left to 8 bits per output channel; RigL trains from
@@ -55,13 +55,16 @@ Row = dict[str, float]
 def main() -> None:
     """Run every seed, write after each result, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=" or ".join(JOBS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
+    if unknown := set(arguments.jobs) - set(JOBS):
+        parser.error(f"unknown jobs {sorted(unknown)}; known: {', '.join(JOBS)}")
     path = common.RESULTS / f"{NAME}.json"
     rows: dict[str, dict[str, Row]] = json.loads(path.read_text())["rows"] if path.exists() else {}
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        wanted = [(job, seed) for job in (dense_and_pruned, from_scratch) for seed in arguments.seeds]
+        wanted = [(JOBS[name], seed) for name in arguments.jobs or JOBS for seed in arguments.seeds]
         submitted = {pool.submit(job, seed): seed for job, seed in wanted}
         for done in as_completed(submitted):
             for method, row in done.result().items():
@@ -197,6 +200,8 @@ def show(found: Mapping[str, Any]) -> None:
         )
     Console().print(table)
 
+
+JOBS = {"pruned": dense_and_pruned, "rigl": from_scratch}
 
 if __name__ == "__main__":
     main()
