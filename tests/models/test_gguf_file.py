@@ -5,10 +5,12 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models.gguf_file import gguf_origin
+from overwinter.models.gguf_file import gguf_origin, parsed_once
+from overwinter.models.gguf_integers import read_integers
 from tests.support.gguf_files import change_type, write_gguf
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
+gguf = pytest.importorskip("gguf", reason="the extra llm is not installed")
 
 
 @pytest.fixture
@@ -20,6 +22,27 @@ def test_a_file_is_read_with_its_origin(path):
     model = models.pretrained(root=str(write_gguf(path)))
     assert model(torch.tensor([[3, 4]])).shape == (1, 2, 64)
     assert model.origin == "dequantized Q4_1 (embedding Q8_0)"
+
+
+def test_the_header_is_parsed_once_for_all_that_reads_it(path, monkeypatch):
+    write_gguf(path)
+    parses, parse = [], gguf.GGUFReader.__init__
+    monkeypatch.setattr(gguf.GGUFReader, "__init__", lambda self, *given: parses.append(given) or parse(self, *given))
+    names = gguf.get_tensor_name_map
+    models.pretrained(root=str(path))
+    assert len(parses) == 1
+    read_integers(path)
+    assert len(parses) == 2
+    assert gguf.get_tensor_name_map is names  # what transformers is handed is taken back
+
+
+def test_another_file_is_parsed_within_the_block(path, tmp_path):
+    other = write_gguf(tmp_path / "other.gguf", blocks="Q8_0")
+    write_gguf(path)
+    with parsed_once(path):
+        assert gguf_origin(other) != gguf_origin(path)
+        assert len(gguf.GGUFReader(other).tensors) == len(gguf.GGUFReader(path).tensors)
+        assert gguf.GGUFReader(other).data is not gguf.GGUFReader(path).data
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from overwinter.errors import ConfigError, IntegrityError
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 _AROUND = ("token_embd.", "output.")  # the embedding and the head, which have formats of their own
+_parsed: ContextVar[tuple[Path, Any] | None] = ContextVar("parsed", default=None)  # see `parsed_once`
 _RARE = 0.02  # of the weights of the blocks: a format below it is not named
 
 
@@ -57,13 +61,53 @@ def gguf_reader(path: Path) -> Any:
         ConfigError: it is no GGUF file, or a tensor has a type that the package gguf does not know or cannot read.
         IntegrityError: it is cut short.
     """
+    known = _parsed.get()
+    return known[1] if known is not None and known[0] == path else _parse(path)
+
+
+@contextlib.contextmanager
+def parsed_once(path: Path) -> Iterator[None]:
+    """Parse a file's header once for all that reads it within the block.
+
+    transformers parses it again for the configuration, the tokenizer and the weights: a second or more of CPU time
+    each for the names of 50,000 tokens; and it asks gguf for the names of a family's tensors once for every module.
+
+    Raises:
+        ConfigError, IntegrityError: as `gguf_reader`.
+    """
+    reader = gguf_reader(path)
+    import gguf
+
+    own = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+
+    def parsed(asked: Any, *mode: Any) -> Any:
+        return own["GGUFReader"](asked, *mode) if mode or Path(asked) != path else reader
+
+    token = _parsed.set((path, reader))
+    vars(gguf).update(GGUFReader=parsed, get_tensor_name_map=functools.cache(gguf.get_tensor_name_map))
     try:
-        import gguf
+        yield
+    finally:
+        vars(gguf).update(own)
+        _parsed.reset(token)
+
+
+def _parse(path: Path) -> Any:
+    try:
+        from gguf.gguf_reader import GGUFReader
     except ImportError as error:
         raise ConfigError(f"GGUF files need the package gguf: {error}.\n`pip install 'overwinter[llm]'`") from None
 
-    class Checked(gguf.GGUFReader):
+    class Checked(GGUFReader):
         """Looks at all tensors before it takes their data."""
+
+        @property
+        def data(self) -> Any:
+            return self._data
+
+        @data.setter
+        def data(self, mapped: Any) -> None:
+            self._data = mapped.view(np.ndarray)  # a slice of a memmap takes three times as long
 
         def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
             for field in fields:

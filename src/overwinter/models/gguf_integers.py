@@ -11,7 +11,7 @@ import numpy as np
 from overwinter.errors import ConfigError
 from overwinter.inputs import Array
 from overwinter.models.gguf_blocks import FORMATS, GgufMatrix, take_apart
-from overwinter.models.gguf_file import FLOATS, gguf_reader
+from overwinter.models.gguf_file import FLOATS, gguf_reader, parsed_once
 from overwinter.models.transformers_library import import_transformers, quiet, without_progress_bars
 
 _WEIGHT = ".weight"
@@ -30,6 +30,11 @@ def read_integers(path: Path) -> Mapping[str, GgufMatrix]:
         ConfigError: a quantized tensor has another format than `FORMATS`, is no matrix of one layer, or is transposed.
         IntegrityError: the file is cut short.
     """
+    with parsed_once(path):
+        return _read_integers(path)
+
+
+def _read_integers(path: Path) -> Mapping[str, GgufMatrix]:
     reader = gguf_reader(path)
     tensors = {str(tensor.name): tensor for tensor in reader.tensors if tensor.tensor_type.name not in FLOATS}
     for tensor in tensors.values():

@@ -16,6 +16,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, check_step_by_step
-from overwinter.models.gguf_file import gguf_origin
+from overwinter.models.gguf_file import gguf_origin, parsed_once
 from overwinter.models.gguf_splitting import split_as_named
 from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
@@ -76,6 +77,11 @@ def pretrained(
     """
     path = model_path(root)
     _check_digest(path, sha256)
+    with _parsed(path):
+        return _pretrained(path, head, classes)
+
+
+def _pretrained(path: Path, head: str | None, classes: int | None) -> CausalLanguageModel | PretrainedModel:
     origin = gguf_origin(path) if _is_gguf(path) else None
     config = _read_config(path)
     wanted = head or _found_head(path)
@@ -95,7 +101,7 @@ def pretrained_tokenizer(root: str) -> Any:
     """
     path = model_folder(root, key=_KEY)
     transformers = import_transformers()
-    with _reading(path, "tokenizer"):
+    with _parsed(path), _reading(path, "tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(**_source(path))
     if _is_gguf(path):
         from transformers.integrations.gguf.reader import read_gguf_metadata
@@ -116,17 +122,22 @@ def save_tokenizer(root: str, folder: Path) -> None:
     """Write tokenizer.json, its settings and the generation settings of a model into ``folder``."""
     path = model_folder(root, key=_KEY)
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = pretrained_tokenizer(root)
-    tokenizer.save_pretrained(folder)
-    transformers = import_transformers()
-    if (path / "generation_config.json").is_file():
-        settings = transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
-    else:
-        settings = transformers.GenerationConfig.from_model_config(
-            transformers.AutoConfig.for_model(**_read_config(path))
-        )
+    with _parsed(path):
+        pretrained_tokenizer(root).save_pretrained(folder)
+        settings = _generation_settings(path)
     kept = {key: value for key, value in settings.to_diff_dict().items() if key not in _UNSTABLE}
     files.write_json(folder / "generation_config.json", kept)
+
+
+def _generation_settings(path: Path) -> Any:
+    transformers = import_transformers()
+    if (path / "generation_config.json").is_file():
+        return transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
+    return transformers.GenerationConfig.from_model_config(transformers.AutoConfig.for_model(**_read_config(path)))
+
+
+def _parsed(path: Path) -> AbstractContextManager[None]:
+    return parsed_once(path) if _is_gguf(path) else contextlib.nullcontext()
 
 
 def _is_gguf(path: Path) -> bool:
