@@ -148,16 +148,19 @@ def test_a_text_file_in_its_place_is_quarantined(ledger: Ledger, path: Path, beg
     assert corrupted(path)[0].read_text(encoding="utf-8").startswith("this is no database")
 
 
-def test_a_locked_file_is_waited_for_and_is_no_corruption(ledger: Ledger, path: Path, messages, begin):
+@pytest.mark.parametrize(("missed", "told"), [(2, False), (3, True)])
+def test_a_locked_file_is_waited_for_is_no_corruption_and_soon_no_news(
+    ledger: Ledger, path: Path, messages, begin, missed: int, told: bool
+):
     execution = begin(ledger)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        execution.heartbeat(energy_j=1.0)  # gives up after half a second
+        for number in range(missed):
+            execution.heartbeat(energy_j=1.0 + number)  # each gives up after half a second
         other.execute("COMMIT")
-    execution.heartbeat(energy_j=2.0)
-    assert ledger.executions()[0].energy_j == 2.0
-    assert len(messages.texts) == 1
-    assert "locked" in messages.texts[0]
+    execution.heartbeat(energy_j=5.0)
+    assert ledger.executions()[0].energy_j == 5.0
+    assert ["Another process holds it" in text for text in messages.texts] == [True] * told
 
 
 def test_a_folder_that_is_a_file_stops_nothing(tmp_path: Path, messages, begin):

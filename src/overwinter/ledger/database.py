@@ -241,6 +241,12 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     raise trouble
 
 
+def is_busy(error: BaseException) -> bool:
+    """Return whether another process held the file for too long, and nothing else is wrong with it."""
+    # The lowest byte is the primary code: https://www.sqlite.org/rescode.html
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _file_identity(path: Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)  # noqa: PTH116 - at every heartbeat: half the price of Path.stat

@@ -13,13 +13,16 @@ from typing import Any
 from overwinter.energy.record import EnergyRecord
 from overwinter.energy.report import Component
 from overwinter.ledger import leftovers
-from overwinter.ledger.database import Database
+from overwinter.ledger.database import Database, is_busy
 from overwinter.ledger.records import DONE, FINAL_STATUSES, RUNNING
 from overwinter.ledger.schema import COLUMNS, to_row
 from overwinter.records import to_json
 
 _BEGIN_TIMEOUT_S = 5.0
 _HEARTBEAT_TIMEOUT_S = 0.5  # the next one comes within the second
+_MISSED = 3  # heartbeats in a row that wait in vain for other processes; fewer are no news
+_HELD = "Another process holds it: look for one that stands still."
+_UNWRITABLE = "Free disk space, or check the folder's permissions."
 _FINISH_DELAYS_S = (0.0, 0.2, 0.8, 2.0)
 _PLACES = ", ".join(f":{name}" for name in COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO executions ({', '.join(COLUMNS)}) VALUES ({_PLACES})"  # noqa: S608 - our own names
@@ -72,6 +75,7 @@ class Execution:
         self._started_s, self._waited_s = time.monotonic(), 0.0
         self._last: tuple[float, float] | None = None  # (monotonic seconds, joules) of the last heartbeat
         self._finished = False
+        self._missed = 0  # heartbeats in a row that could not be written
         self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True)
 
     def heartbeat(
@@ -222,11 +226,15 @@ class Execution:
         try:
             self._database.write(work, busy_timeout_s=timeout_s, durable=durable)
         except (sqlite3.Error, OSError) as error:
-            self._warn(
-                f"The ledger {self._database.path} cannot be written ({error}). The work continues, and every "
-                "heartbeat tries again. Free disk space, or check the folder's permissions."
-            )
+            busy = is_busy(error)
+            self._missed += 1
+            if durable or not busy or self._missed >= _MISSED:
+                self._warn(
+                    f"The ledger {self._database.path} cannot be written ({error}). The work continues, and every "
+                    f"heartbeat tries again. {_HELD if busy else _UNWRITABLE}"
+                )
             return False
+        self._missed = 0
         return True
 
     def _insert(self, connection: sqlite3.Connection) -> None:
