@@ -81,6 +81,18 @@ def test_a_family_that_is_not_run_here_is_named(path, family):
         models.pretrained(root=str(write_gguf(path, family=family)))
 
 
+@pytest.mark.parametrize("head", [8, 16])
+def test_a_head_is_as_wide_as_the_file_says(path, head):
+    model = models.pretrained(root=str(write_gguf(path, family="qwen3", head=head)))
+    assert model.config["head_dim"] == head  # transformers takes 128
+    assert model(torch.tensor([[3, 4]])).shape == (1, 2, 64)
+
+
+def test_a_file_whose_shapes_are_others_than_it_says_is_refused(path):
+    with pytest.raises(IntegrityError, match=r"k_norm.weight has the shape \[8\], and .* asks for \[128\]"):
+        models.pretrained(root=str(write_gguf(path, family="qwen3")))
+
+
 def test_a_file_without_tensors_it_needs_is_named(path):
     content = write_gguf(path).read_bytes()
     path.write_bytes(content.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_op.weight"))

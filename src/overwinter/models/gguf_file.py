@@ -49,6 +49,19 @@ def gguf_origin(path: Path) -> str | None:
     return f"dequantized {' and '.join(named)}" + (f" ({', '.join(others)})" if others else "")
 
 
+def stated_sizes(path: Path, config: object) -> dict[str, int]:
+    """Return what transformers' configuration has otherwise than the file: the width of a head (Qwen 3).
+
+    Raises:
+        ConfigError, IntegrityError: as `gguf_reader`.
+    """
+    reader = gguf_reader(path)
+    family = reader.get_field("general.architecture")
+    width = None if family is None else reader.get_field(f"{family.contents()}.attention.key_length")
+    known = getattr(config, "head_dim", None)
+    return {} if width is None or known in (None, width.contents()) else {"head_dim": int(width.contents())}
+
+
 def gguf_tensors(path: Path) -> Sequence[Any]:
     """Return the tensors of a file that is whole and whose types can all be read; see `gguf_reader`."""
     return list(gguf_reader(path).tensors)

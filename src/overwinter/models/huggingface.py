@@ -25,7 +25,7 @@ import torch
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, check_step_by_step
-from overwinter.models.gguf_file import gguf_origin, parsed_once
+from overwinter.models.gguf_file import gguf_origin, parsed_once, stated_sizes
 from overwinter.models.gguf_splitting import split_as_named
 from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
@@ -177,7 +177,11 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path} is an encoder-decoder model ({config.model_type}). Name a decoder-only one, or an encoder."
         )
     kept: dict[str, Any] = config.to_diff_dict()
-    return {key: value for key, value in kept.items() if key not in _UNSTABLE} | {"model_type": config.model_type}
+    stated = stated_sizes(path, config) if _is_gguf(path) else {}
+    return {key: value for key, value in kept.items() if key not in _UNSTABLE} | {
+        "model_type": config.model_type,
+        **stated,
+    }
 
 
 @contextlib.contextmanager
@@ -303,5 +307,10 @@ def _load(model: CausalLanguageModel, weights: Mapping[str, torch.Tensor], path:
     missing = sorted(name for name, tensor in known.items() if id(tensor) not in given)
     if missing:
         raise IntegrityError(f"{path} lacks the weights {', '.join(missing[:5])}. Get it again.")
+    for name in sorted(name for name in weights if name in known and weights[name].shape != known[name].shape):
+        raise IntegrityError(
+            f"{path}: {name} has the shape {list(weights[name].shape)}, and its configuration, as the installed "
+            f"transformers reads it, asks for {list(known[name].shape)}. Get it again, or name a folder of the model."
+        )
     model.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False, assign=True)
     model.network.tie_weights()

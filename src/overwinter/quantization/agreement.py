@@ -10,7 +10,7 @@ import torch
 
 from overwinter.calibration.batches import first_samples, split_batches, to_tensors
 from overwinter.errors import RefusedError
-from overwinter.inputs import Inputs, named, to_arrays
+from overwinter.inputs import Inputs, TensorInputs, named, to_arrays
 from overwinter.models import already_verified, copy_module, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
@@ -21,6 +21,7 @@ from overwinter.runtime.torch_runtime import TorchSession
 _TOKENS = 1 << 12  # of a language model, compared at most
 _BATCH = 4
 _EXAMPLES = 8  # samples on which a ruined variant's layers are judged one by one
+_JUDGED_TOKENS = 1 << 9  # of them, of a language model: with 8 samples, blame cost more than the stage
 _MODEL = "model.onnx"
 
 
@@ -55,10 +56,13 @@ def _pairs(model_folder: Path, held_out: Sequence[Inputs], request: Request) -> 
 
 def _compared(held_out: Sequence[Inputs], request: Request) -> tuple[Inputs, ...]:
     batches = to_tensors(held_out)
-    if not request.task.generates:
-        return batches
-    tokens_per_sample = next(iter(named(batches[0]).values()))[0].numel()
-    return first_samples(batches, max(1, _TOKENS // tokens_per_sample))
+    return first_samples(batches, _samples_of(_TOKENS, batches)) if request.task.generates else batches
+
+
+def _samples_of(tokens: int, batches: Sequence[TensorInputs]) -> int:
+    """Return how many texts hold so many tokens, at least one."""
+    length: int = next(iter(named(batches[0]).values()))[0].numel()
+    return max(1, tokens // length)
 
 
 def _session(request: Request) -> Session:
@@ -120,5 +124,6 @@ def _damages(
         apply_recipe(quantized, recipe, report.quantized, calibration, device=request.compute_device)
     else:
         return {}
-    samples = first_samples(calibration, _EXAMPLES)
+    few = _samples_of(_JUDGED_TOKENS, calibration) if request.task.generates else _EXAMPLES
+    samples = first_samples(calibration, min(few, _EXAMPLES))
     return sensitivity(dense, quantized, samples, task=request.task, device=request.compute_device)
