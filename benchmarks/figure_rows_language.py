@@ -44,6 +44,7 @@ def language_rows() -> Iterator[Row]:
     what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
     yield from _response_rows(result("language"))
+    yield from _given_rows(result("given_files")["rows"])
     for name, measured in result("server_language")["built"].items():
         ratio = measured["first_token"]["off"]["ratio_to_bare_p50"]
         yield (
@@ -52,6 +53,14 @@ def language_rows() -> Iterator[Row]:
             "1.25",
         )
     yield from _memory_rows()
+
+
+def _given_rows(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
+    for name, row in rows.items():
+        read, written = row["tokens"]
+        kind = " of random weights" if row["random_weights"] else ""
+        what = f"{name}{kind} as a GGUF file: joules of what is chosen over the best as given, {read}+{written}"
+        yield what, f"{row['chosen_over_given']:.2f} ({row['chosen']})", "1"
 
 
 def _sparse_language_rows() -> Iterator[Row]:
