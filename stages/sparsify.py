@@ -1,7 +1,7 @@
 """Remove weights or channels from the dense model, and let the rest recover with the dense model as its teacher."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -10,6 +10,7 @@ import overwinter as ow
 from overwinter.files import write_json
 from overwinter.metrics import ModelMetrics
 from overwinter.progress import Progress, part
+from overwinter.records import read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,12 @@ def main(stage: ow.pipeline.Stage) -> None:
     if report.recovered is not None:
         stage.log(str(report.recovered))
     write_json(stage.out("layers.json"), report.to_json() | {"trials": trials})
-    score = ow.training.evaluate(made.model, data.split("validation"), task)
+    measures, loss = score(stage, made.model, data, task)
     stage.save_metrics(
         ModelMetrics(
             headline=task.headline.name,
-            measures=score.measures,
-            loss=score.loss,
+            measures=measures,
+            loss=loss,
             epochs=made.epochs,
             parameters=saved["parameters"],
             parameters_dense=dense["parameters"],
@@ -61,6 +62,19 @@ def main(stage: ow.pipeline.Stage) -> None:
             sparsity=saved["sparsity"],
         )
     )
+
+
+def score(
+    stage: ow.pipeline.Stage, model: nn.Module, data: ow.data.Data, task: ow.tasks.Task
+) -> tuple[Mapping[str, float], float]:
+    """Return the measures and the loss on validation; of weights that are as they came, those that `train` found."""
+    config, path = stage.config, stage.input("train", "metrics.json")
+    if (config.train.method, config.sparsify.method) == ("pretrained", "none") and path.exists():
+        found = read_record(ModelMetrics, path, remedy="Run `overwinter run`.")
+        if found.measures is not None and found.loss is not None:
+            return found.measures, found.loss
+    scored = ow.training.evaluate(model, data.split("validation"), task)
+    return scored.measures, scored.loss
 
 
 def make_largest(

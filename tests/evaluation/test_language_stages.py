@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import models
+from overwinter import models, training
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.config.groups import BudgetConfig, EvaluateConfig
 from overwinter.config.groups.budget import QualityConfig
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.files import read_json
+from overwinter.files import read_json, write_json
+from overwinter.metrics import ModelMetrics
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
 from overwinter.records import to_json
 from overwinter.runtime import build
@@ -196,6 +197,21 @@ def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, confi
     assert f"{chosen['variant']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
     assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.candidates()[stage.metrics["chosen"]["name"]]["decode"])
     assert stage.candidates()["dense@torch-bf16"]["divergence_from_dense"] > 0
+
+
+@pytest.mark.parametrize(
+    ("train", "sparsify", "expected"),
+    [("pretrained", "none", 5.0), ("fit", "none", 6.0), ("pretrained", "magnitude", 6.0)],
+)
+def test_only_weights_as_they_came_are_not_scored_again(tmp_path, config, monkeypatch, train, sparsify, expected):
+    config.train, config.sparsify = SimpleNamespace(method=train), SimpleNamespace(method=sparsify)
+    (tmp_path / "train").mkdir()
+    found = ModelMetrics(headline="perplexity", measures={"perplexity": 5.0}, loss=1.5)
+    write_json(tmp_path / "train/metrics.json", to_json(found))
+    scored = SimpleNamespace(measures={"perplexity": 6.0}, loss=1.5)
+    monkeypatch.setattr(training, "evaluate", lambda *_: scored)
+    data = SimpleNamespace(split=lambda name: name)
+    assert program("sparsify").score(Stage(tmp_path, config), None, data, None) == ({"perplexity": expected}, 1.5)
 
 
 @pytest.mark.slow
