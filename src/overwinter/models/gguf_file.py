@@ -52,14 +52,18 @@ def gguf_origin(path: Path) -> str | None:
 def stated_sizes(path: Path, config: object) -> dict[str, int]:
     """Return what transformers' configuration has otherwise than the file: the width of a head (Qwen 3).
 
+    Where the matrix of the keys has as many rows; in latent attention the file means another width.
+
     Raises:
         ConfigError, IntegrityError: as `gguf_reader`.
     """
     reader = gguf_reader(path)
-    family = reader.get_field("general.architecture")
-    width = None if family is None else reader.get_field(f"{family.contents()}.attention.key_length")
-    known = getattr(config, "head_dim", None)
-    return {} if width is None or known in (None, width.contents()) else {"head_dim": int(width.contents())}
+    rows = {str(tensor.name): int(tensor.shape[-1]) for tensor in reader.tensors}.get("blk.0.attn_k.weight")
+    stated = {name.partition(".attention.")[2]: field for name, field in reader.fields.items()}.get("key_length")
+    known, heads = getattr(config, "head_dim", None), getattr(config, "num_key_value_heads", None)
+    if stated is None or known is None or heads is None or rows != heads * stated.contents():
+        return {}
+    return {} if known == stated.contents() else {"head_dim": int(stated.contents())}
 
 
 def gguf_tensors(path: Path) -> Sequence[Any]:

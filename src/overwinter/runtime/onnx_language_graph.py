@@ -159,14 +159,13 @@ class IntegerGraph:
         name = f"{matrix.name}.scales"
 
         def make() -> ir.Value:
-            if matrix.repeats == 1:
-                return self._floats(name, matrix.scales())
-            groups = self._floats(f"{name}.of_groups", matrix.scales())
-            column = self._insert("Unsqueeze", f"{name}.as_column", [groups, self._whole([-1])])
-            repeated = self._insert("Expand", f"{name}.repeated", [column, self._whole([1, 1, matrix.repeats])])
-            in_rows = self._insert("Reshape", f"{name}.in_rows", [repeated, self._whole([matrix.rows, -1])])
-            cut = [self._whole([0]), self._whole([matrix.blocks]), self._whole([1])]
-            return self._insert("Slice", name, [in_rows, *cut])
+            scales = matrix.scales()
+            repeats = matrix.blocks // scales.shape[1]
+            if repeats == 1:
+                return self._floats(name, scales)
+            groups = self._floats(f"{name}.of_groups", scales[:, :, None])
+            repeated = self._insert("Expand", f"{name}.repeated", [groups, self._whole([1, 1, repeats])])
+            return self._insert("Reshape", name, [repeated, self._whole([matrix.rows, -1])])
 
         return self._once(name, make)
 
@@ -269,8 +268,9 @@ class Matrix:
         return self._packed(filled).reshape(self.rows, self.blocks, -1).numpy()
 
     def scales(self) -> Array:
-        """(rows, groups) float32."""
-        return self._stored.scale.contiguous().numpy()
+        """(rows, groups) float32; (rows, blocks) where the last group is shorter than the others."""
+        scale = self._stored.scale
+        return (self._by_block(scale) if self.blocks % self.repeats else scale.contiguous()).numpy()
 
     def zeros(self) -> Array | None:
         """(rows, bytes) uint8, packed as codes are; None where they are the middle of the stored codes."""
