@@ -60,11 +60,11 @@ def test_the_origin_names_the_formats_of_the_blocks_and_of_the_embedding(path, b
     assert gguf_origin(write_gguf(path, blocks=blocks, embedding=embedding, words=64, rows=4096)) == expected
 
 
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.999])
+@pytest.mark.parametrize("share", [0.01, *(each / 20 for each in range(1, 20)), 0.999])
 def test_a_file_that_is_cut_short_is_named(path, share):
     content = write_gguf(path).read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises((IntegrityError, ConfigError), match=r"model\.gguf (is cut short|is no GGUF file)"):
+    with pytest.raises(IntegrityError, match=r"model\.gguf is cut short"):
         models.pretrained(root=str(path))
 
 

@@ -126,6 +126,11 @@ def _parse(path: Path) -> Any:
         def data(self, mapped: Any) -> None:
             self._data = mapped.view(np.ndarray)  # a slice of a memmap takes three times as long
 
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            if int(offset) + np.dtype(dtype).itemsize * int(count) > self._data.size:
+                raise IndexError
+            return super()._get(offset, dtype, count, override_order)
+
         def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
             for field in fields:
                 _check_tensor(path, self.data.size, start_offs, field)
@@ -136,7 +141,7 @@ def _parse(path: Path) -> Any:
     except IndexError:  # a length was read beyond the end
         raise _cut_short(path, "its header does not end") from None
     except (OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no GGUF file that can be read: {error}. Get it again.") from None
+        raise ConfigError(f"{path} is no GGUF file that can be read: {str(error).rstrip('.')}. Get it again.") from None
 
 
 def _check_tensor(path: Path, size: int, start: int, field: Any) -> None:
