@@ -20,8 +20,8 @@ from overwinter.records import to_json
 
 _BEGIN_TIMEOUT_S = 5.0
 _HEARTBEAT_TIMEOUT_S = 0.5  # the next one comes within the second
-_MISSED = 3  # heartbeats in a row that wait in vain for other processes; fewer are no news
-_HELD = "Another process holds it: look for one that stands still."
+_MISSED = 3  # heartbeats in a row that wait in vain for other processes; fewer are no cause for a warning
+_HELD = "Another process keeps it locked: look for one that hangs."
 _UNWRITABLE = "Free disk space, or check the folder's permissions."
 _FINISH_DELAYS_S = (0.0, 0.2, 0.8, 2.0)
 _PLACES = ", ".join(f":{name}" for name in COLUMNS)
